@@ -1,0 +1,29 @@
+"""The one place where time is read: a monotonic offset since the run began, and the UTC beside it."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import anyio
+
+
+class Now(NamedTuple):
+    """One reading. offset: monotonic seconds since the run began. utc: seconds since the epoch."""
+
+    offset: float
+    utc: float
+
+
+class RunClock:
+    """Counts from its making. On trio's MockClock the offset is virtual, like everything that sleeps."""
+
+    def __init__(self) -> None:
+        self._origin = anyio.current_time()
+
+    def now(self) -> Now:
+        return Now(anyio.current_time() - self._origin, time.time())
+
+    def deadline(self, offset: float) -> float:
+        """The anyio time at which `offset` is reached."""
+        return self._origin + offset

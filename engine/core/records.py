@@ -1,0 +1,49 @@
+"""What is kept of a run: a record for each attempt, and the snapshot that a late subscriber starts from."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.core.state import Outcome, RunPhase, TaskState
+from engine.plan.model import FailureMode
+
+
+class AttemptRecord(msgspec.Struct, gc=False):
+    """One attempt at one task.
+
+    number: from 1. started, ended: offsets in seconds, ended None while it goes on. error: one line,
+    None unless it failed. where: "pid 4711", a worker's name, ...
+    """
+
+    number: int
+    started: float
+    ended: float | None = None
+    exit_code: int | None = None
+    error: str | None = None
+    where: str = ""
+
+
+class TaskSnapshot(msgspec.Struct, kw_only=True):
+    """One task as it stands. Fields mean what they mean in `engine.view.run_view.TaskView`."""
+
+    state: TaskState
+    attempts: tuple[AttemptRecord, ...] = ()
+    held: bool = False
+    stalled_since: float | None = None
+    due: float | None = None
+    reason: str = ""
+    blocked_by: str | None = None
+    tolerated: bool = False
+
+
+class Snapshot(msgspec.Struct, kw_only=True):
+    """A whole run as it stood right after event number `seq`, at `offset` seconds."""
+
+    run_id: str
+    seq: int
+    offset: float
+    phase: RunPhase
+    outcome: Outcome | None
+    failure_mode: FailureMode
+    max_parallel: int
+    tasks: tuple[TaskSnapshot, ...]

@@ -1,0 +1,1 @@
+"""Dispatchers: each knows one way of running an attempt, and nothing else."""

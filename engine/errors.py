@@ -1,0 +1,39 @@
+"""What can go wrong, as exceptions that carry a message for people."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class PlandeckError(Exception):
+    """The base of all that the engine raises on purpose."""
+
+
+class Fault(msgspec.Struct, frozen=True, order=True):
+    """One mistake in a plan file. line and column count from 1; 0 means the whole file."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        if not self.line:
+            return f"{self.file}: {self.message}"
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+class PlanInvalid(PlandeckError):
+    """The plan cannot be run. faults: every one found, in the order of the file."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = tuple(sorted(faults))
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class CommandRefused(PlandeckError):
+    """A command makes no sense now; the message says why and what would."""
+
+
+class RunFailed(PlandeckError):
+    """Raised on request (`PlanResult.raise_for_outcome`) for a run that did not succeed."""

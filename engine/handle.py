@@ -1,0 +1,93 @@
+"""`RunHandle`: all that a console or a reporter may know of a run, whichever kind of run it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from engine.clock import Now
+from engine.core.events import TaskFailed
+from engine.core.inputs import Command
+from engine.core.records import Snapshot
+from engine.core.state import Outcome
+from engine.errors import RunFailed
+from engine.plan.graph import Graph
+from engine.plan.model import Plan
+from engine.stream import Subscription
+
+
+class FailureDetail(msgspec.Struct, frozen=True):
+    """The first failure of a run. id: the deterministic task id. type: "run" or "simulate"."""
+
+    type: str
+    id: str
+    name: str
+    error: str
+    retry_count: int
+    max_retries: int
+
+
+class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run ended. duration: seconds. failures: the last word on each failed task, in the order
+    in which they failed."""
+
+    run_id: str
+    plan: str
+    outcome: Outcome
+    duration: float
+    success: int
+    failed: int
+    skipped: int
+    cancelled: int
+    retried: int
+    failures: tuple[TaskFailed, ...] = ()
+    failed_task_index: int | None = None
+    failed_task_detail: FailureDetail | None = None
+    diagnosis: str | None = None
+
+    def raise_for_outcome(self) -> None:
+        """Raise `RunFailed` unless the run succeeded."""
+        if self.outcome is not Outcome.SUCCESS:
+            detail = self.failed_task_detail
+            why = f": {detail.name}: {detail.error}" if detail else ""
+            raise RunFailed(f"{self.plan}: {self.outcome}{why}")
+
+
+class RunHandle(Protocol):
+    """A run to watch and steer: embedded, attached or replayed."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def graph(self) -> Graph: ...
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def read_only(self) -> bool:
+        """Whether `send` refuses everything."""
+
+    def now(self) -> Now:
+        """The run's present: the `offset` against which elapsed times are shown."""
+
+    def snapshot(self) -> Snapshot:
+        """The run as it stands, to start a `RunView` from."""
+
+    def subscribe(self, limit: int = ...) -> Subscription:
+        """Every event after this call (see `engine.stream`)."""
+
+    async def send(self, command: Command) -> None:
+        """Carry a command out. Raises `CommandRefused` with the reason if it makes no sense now."""
+
+    async def wait(self) -> PlanResult:
+        """Return when every task is terminal. A retry afterwards reopens the run: wait again."""
+
+    def log_path(self, index: int, attempt: int) -> Path:
+        """Where the attempt's output is kept, byte for byte. The file appears with the first byte."""
+
+    def last_line(self, index: int) -> str:
+        """The last line that the current attempt printed, without control characters; "" if none."""

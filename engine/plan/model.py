@@ -1,0 +1,121 @@
+"""The plan as it is run: small immutable structs, every default resolved, durations in seconds."""
+
+from __future__ import annotations
+
+import signal
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+MIN_PARALLEL: Final = 1
+MAX_PARALLEL: Final = 32
+
+
+class FailureMode(StrEnum):
+    """What one failed task means for the rest of its scope."""
+
+    FAIL_FAST = "fail_fast"
+    CONTINUE_ON_ERROR = "continue_on_error"
+    PAUSE_ON_FAILURE = "pause_on_failure"
+
+
+class Condition(StrEnum):
+    """What a need asks of the task it names.
+
+    SUCCESS is also met by a failure tolerated under `skip_on_failure`; FINISHED by any end at all.
+    """
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    FINISHED = "finished"
+    SKIPPED = "skipped"
+
+
+class StallMeasure(StrEnum):
+    """What a stall is measured by: no new output, or time since the attempt started."""
+
+    SILENCE = "silence"
+    ELAPSED = "elapsed"
+
+
+class Need(msgspec.Struct, frozen=True, gc=False):
+    """One dependency. task: the name of the task needed."""
+
+    task: str
+    condition: Condition = Condition.SUCCESS
+
+
+class Retry(msgspec.Struct, frozen=True, gc=False):
+    """limit: *re*-tries after the first attempt. delay, max_delay, jitter: seconds.
+    exit_codes: the only codes worth a retry; None means all."""
+
+    limit: int = 0
+    delay: float = 0.5
+    backoff: float = 2.0
+    max_delay: float = 60.0
+    jitter: float = 0.05
+    exit_codes: tuple[int, ...] | None = None
+
+
+class Shutdown(msgspec.Struct, frozen=True, gc=False):
+    """How an attempt is stopped. signal: sent first, to the whole group. grace: seconds until KILL."""
+
+    signal: int = signal.SIGTERM
+    grace: float = 10.0
+
+
+class Simulation(msgspec.Struct, frozen=True, gc=False):
+    """A pretended task. duration: seconds. fail_rate: 0..1 an attempt. output: lines a second."""
+
+    duration: float = 1.0
+    fail_rate: float = 0.0
+    output: float = 0.0
+
+
+NO_RETRY: Final = Retry()
+DEFAULT_SHUTDOWN: Final = Shutdown()
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One node of the plan. Exactly one of `run` and `simulate` is set.
+
+    run: a string is given to `sh -c`, a tuple is an argv. timeout: seconds an attempt, None for no
+    limit. stall_after: seconds, None for never. working_dir: absolute. env: over the plan's.
+    line: where it stands in its file, 0 if it came from elsewhere.
+    """
+
+    name: str
+    run: str | tuple[str, ...] | None = None
+    simulate: Simulation | None = None
+    needs: tuple[Need, ...] = ()
+    retry: Retry = NO_RETRY
+    timeout: float | None = None
+    stall_after: float | None = 30.0
+    stall_measure: StallMeasure = StallMeasure.SILENCE
+    skip_on_failure: bool = False
+    priority: int = 50
+    env: dict[str, str] | None = None
+    working_dir: str | None = None
+    shutdown: Shutdown = DEFAULT_SHUTDOWN
+    executor: str = "local"
+    description: str = ""
+    line: int = 0
+
+    @property
+    def type(self) -> str:
+        """What kind of task it is, as it stands in its id."""
+        return "run" if self.run is not None else "simulate"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole plan. env: for every task. directory: where relative paths begin. source: its file."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    goal: str | None = None
+    failure_mode: FailureMode = FailureMode.FAIL_FAST
+    max_parallel: int = 4
+    env: dict[str, str] = {}
+    directory: str = "."
+    source: str | None = None

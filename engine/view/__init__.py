@@ -1,0 +1,1 @@
+"""Events folded into what is shown. Knows no Textual; serves console, plain lines and replay alike."""
