@@ -1,0 +1,258 @@
+"""How things look: a glyph, a colour and a word for every state, and text made fit for the screen.
+
+Every widget takes its glyphs and styles from the one `Look` of the app, so that a theme, `NO_COLOR`
+or a terminal without Unicode changes all of them alike.
+"""
+
+from __future__ import annotations
+
+import locale
+import os
+import sys
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from rich.cells import cell_len
+from rich.style import Style
+from textual.color import Color, ColorParseError
+from textual.theme import Theme
+from textual.widget import Widget
+
+from engine.core.state import TaskState
+from engine.plan.model import FailureMode
+
+
+class Mark(NamedTuple):
+    """How a state is shown. glyph, plain: one cell each. colour: a variable of the theme."""
+
+    glyph: str
+    plain: str
+    colour: str
+
+
+MARKS: Final[dict[TaskState, Mark]] = {
+    TaskState.PENDING: Mark("○", ".", "muted"),
+    TaskState.READY: Mark("◎", "o", "secondary"),
+    TaskState.RUNNING: Mark("◐", "*", "primary"),
+    TaskState.RETRYING: Mark("↻", "~", "warning"),
+    TaskState.STOPPING: Mark("◧", "%", "warning"),
+    TaskState.SUCCESS: Mark("✔", "+", "success"),
+    TaskState.FAILED: Mark("✖", "X", "error"),
+    TaskState.SKIPPED: Mark("⊘", "/", "muted"),
+    TaskState.CANCELLED: Mark("■", "#", "cancelled"),
+}
+
+MODE_WORDS: Final[dict[FailureMode, str]] = {
+    FailureMode.FAIL_FAST: "fail-fast",
+    FailureMode.CONTINUE_ON_ERROR: "continue-on-error",
+    FailureMode.PAUSE_ON_FAILURE: "pause-on-failure",
+}
+
+HEALTHY: Final = 0.8
+UNHEALTHY: Final = 0.5
+
+DARK: Final = Theme(
+    name="plandeck-dark",
+    primary="#58a6ff",
+    secondary="#7fb5c9",
+    accent="#39c5cf",
+    success="#56c271",
+    warning="#e3b341",
+    error="#ff6b6b",
+    foreground="#d5dbe3",
+    background="#0d1117",
+    surface="#141a22",
+    panel="#1c2430",
+    variables={"muted": "#8893a1", "cancelled": "#c58af9", "line": "#3b4552"},
+)
+LIGHT: Final = Theme(
+    name="plandeck-light",
+    dark=False,
+    primary="#0a5cc2",
+    secondary="#34697a",
+    accent="#00727c",
+    success="#1a7f37",
+    warning="#8f5d00",
+    error="#c4212b",
+    foreground="#1b2026",
+    background="#fbfbfa",
+    surface="#f1f2f3",
+    panel="#e4e7ea",
+    variables={"muted": "#5d6670", "cancelled": "#7a3fb0", "line": "#b4bbc3"},
+)
+
+_FALLBACK: Final[dict[str, str]] = {
+    "muted": "text-disabled",
+    "cancelled": "secondary",
+    "line": "panel-lighten-2",
+    "cursor": "primary-muted",
+}
+"""What stands in for our own variables in a theme that lacks them."""
+
+
+class Look:
+    """The glyphs and styles in force.
+
+    colours: the variables of the theme. plain: only characters that every terminal has. monochrome:
+    no colour at all, so that what is selected is shown reversed.
+    """
+
+    __slots__ = (
+        "accent", "bar", "bold", "cursor", "cursor_blurred", "done", "ellipsis", "error",
+        "found", "key", "line", "monochrome", "muted", "plain", "primary", "rest", "sparks", "states", "success",
+        "text", "warning", "warning_block",
+    )  # fmt: skip
+
+    def __init__(
+        self, colours: Mapping[str, str] | None = None, *, plain: bool = False, monochrome: bool = False
+    ) -> None:
+        variables = DARK.to_color_system().generate() | DARK.variables if colours is None else colours
+        self.plain = plain
+        self.monochrome = monochrome
+
+        def style(name: str, *, on: str | None = None, bold: bool = False) -> Style:
+            if monochrome:
+                return Style(reverse=on is not None or None, bold=bold or None)
+            background = _colour(variables, on) if on else None
+            return Style(
+                color=_colour(variables, name).rich_color,
+                bgcolor=background.rich_color if background else None,
+                bold=bold or None,
+            )
+
+        self.text = Style.null()
+        self.bold = Style(bold=True)
+        self.muted = style("muted") if not monochrome else Style(dim=True)
+        self.line = style("line") if not monochrome else Style(dim=True)
+        self.primary = style("primary")
+        self.accent = style("accent", bold=True)
+        self.key = style("accent", bold=True)
+        self.success = style("success")
+        self.warning = style("warning")
+        self.error = style("error")
+        self.warning_block = style("background", on="warning", bold=True)
+        self.found = style("background", on="warning")
+        # the row under the cursor: only the background, so that the colour of a state stays itself
+        if monochrome:
+            self.cursor = Style(reverse=True)
+            self.cursor_blurred = Style(underline=True)
+        else:
+            self.cursor = Style(bgcolor=_colour(variables, "cursor").rich_color, bold=True)
+            self.cursor_blurred = Style(bgcolor=_colour(variables, "panel").rich_color)
+        self.states: dict[TaskState, Style] = {
+            state: style(mark.colour, bold=state in _LOUD) for state, mark in MARKS.items()
+        }
+        self.ellipsis = "~" if plain else "…"
+        self.bar, self.done, self.rest = ("=", "=", "-") if plain else ("━", "█", "░")
+        self.sparks = "_.-~=+*#" if plain else "▁▂▃▄▅▆▇█"
+
+    def glyph(self, state: TaskState) -> str:
+        """The shape of a state: one cell."""
+        mark = MARKS[state]
+        return mark.plain if self.plain else mark.glyph
+
+    def health(self, health: float) -> Style:
+        """Good, doubtful or bad."""
+        if health >= HEALTHY:
+            return self.success
+        return self.warning if health >= UNHEALTHY else self.error
+
+    def cut(self, text: str, width: int) -> str:
+        """`text` in at most `width` cells, with a sign that something is missing."""
+        return cut(text, width, self.ellipsis)
+
+
+_LOUD: Final = frozenset({TaskState.FAILED, TaskState.RUNNING, TaskState.STOPPING, TaskState.RETRYING})
+
+
+def _colour(variables: Mapping[str, str], name: str) -> Color:
+    value = variables.get(name) or variables.get(_FALLBACK.get(name, ""), "")
+    try:
+        return Color.parse(value)
+    except ColorParseError:  # "auto 60%" and the like, which only mean something over a background
+        return Color.parse(variables.get("foreground", "ansi_default"))
+
+
+PLAIN_LOOK: Final = Look()
+
+
+def look_of(widget: Widget) -> Look:
+    """The look of the app that the widget is in; the default one in an app that has none."""
+    look = getattr(widget.app, "look", None)
+    return look if isinstance(look, Look) else PLAIN_LOOK
+
+
+def wants_ascii() -> bool:
+    """Whether the terminal cannot be trusted with more than ASCII.
+
+    `PLANDECK_ASCII=1` says so; else it is read from the locale, and from `TERM` for the Linux
+    virtual console, whose font lacks most signs.
+    """
+    asked = os.environ.get("PLANDECK_ASCII", "")
+    if asked:
+        return asked != "0"
+    if os.environ.get("TERM") in ("linux", "dumb", "vt100", "vt220"):
+        return True
+    encoding = getattr(sys.__stdout__, "encoding", None) or locale.getpreferredencoding(False)
+    return "utf" not in encoding.lower()
+
+
+def cut(text: str, width: int, ellipsis: str = "…") -> str:
+    """`text` in at most `width` cells, never half a wide character."""
+    if width <= 0:
+        return ""
+    if len(text) * 2 <= width or cell_len(text) <= width:
+        return text
+    room = width - 1
+    kept: list[str] = []
+    for character in text:
+        room -= cell_len(character)
+        if room < 0:
+            break
+        kept.append(character)
+    return "".join(kept).rstrip() + ellipsis
+
+
+_CONTROLS: Final[dict[int, str]] = (
+    {code: chr(0x2400 + code) for code in range(0x20)}
+    | {0x7F: "\u2421"}
+    | dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}")
+    # signs that turn the direction of the text around them, or end a line
+    | dict.fromkeys(
+        (0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+        "\N{REPLACEMENT CHARACTER}",
+    )
+)
+
+
+def safe(text: str) -> str:
+    """`text` without anything that a terminal would obey; what was there stays visible."""
+    return text if text.isascii() and text.isprintable() else text.translate(_CONTROLS)
+
+
+def clock(seconds: float) -> str:
+    """A duration as a clock shows it: 0:42, 12:04, 1:02:03, 2d 03:04."""
+    whole = max(0, int(seconds))
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    if hours >= 24:
+        days, hour = divmod(hours, 24)
+        return f"{days}d {hour:02}:{minute:02}"
+    if hours:
+        return f"{hours}:{minute:02}:{second:02}"
+    return f"{minute}:{second:02}"
+
+
+def brief(seconds: float) -> str:
+    """A duration in its largest unit or two, for a sentence: 31s, 3m, 1h20m."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 600:
+        minute, second = divmod(whole, 60)
+        return f"{minute}m{second:02}s" if second else f"{minute}m"
+    minutes = round(whole / 60)
+    if minutes < 60:
+        return f"{minutes}m"
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}h{minute:02}m" if minute else f"{hours}h"
