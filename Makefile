@@ -1,0 +1,80 @@
+# Everything here sets itself up: `make demo` and `make test` need python3 (3.11 or newer) and make.
+# Another Python: make test PYTHON=python3.13      Another place: make test VENV=/tmp/venv
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= release
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+WITH := $(subst /,-,$(PYTHON))
+# One stamp for each step; the Python's name is in it, so that changing PYTHON makes a new environment.
+MADE := $(VENV)/.made-with-$(WITH)
+RUNS := $(VENV)/.runs-with-$(WITH)
+TESTS := $(VENV)/.tests-with-$(WITH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check coverage integration soak bench format clean
+
+help:
+	@echo 'make demo         set up, and open the console on a sample plan (DEMO=flaky for another)'
+	@echo 'make test         set up, and run the tests'
+	@echo 'make check        format, lint, types, import contracts'
+	@echo 'make coverage     the tests, measured; the engine must stay at 97 % or more'
+	@echo 'make integration  the tests that drive the real command in a real terminal (needs tmux)'
+	@echo 'make soak         the property tests with many more examples, and all that takes minutes'
+	@echo 'make bench        measure against peers'
+	@echo 'make format       let ruff put everything in order'
+	@echo 'make clean        remove the environment and every cache'
+
+$(MADE):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'plandeck needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...' >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(RUNS): $(MADE) pyproject.toml constraints.txt
+	@echo 'Setting up plandeck in $(VENV) ...'
+	@$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(TESTS): $(RUNS)
+	@echo 'Setting up the tools for its tests ...'
+	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(RUNS)
+	@$(BIN)/plandeck demo $(DEMO)
+
+test: $(TESTS)
+	$(BIN)/python -m pytest
+
+check: $(TESTS)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy --strict engine tui
+	$(BIN)/lint-imports --no-logo
+
+coverage: $(TESTS)
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report --include='engine/*' --fail-under=97
+
+integration: $(TESTS)
+	@command -v tmux >/dev/null || apt-get install --yes --no-install-recommends tmux || \
+		{ echo 'make integration needs tmux' >&2; exit 1; }
+	$(BIN)/python -m pytest -m integration
+
+soak: $(TESTS)
+	$(BIN)/python -m pytest -m 'soak or hypothesis' --hypothesis-profile=soak --timeout=3600
+
+bench: $(TESTS)
+	$(BIN)/python -m benchmarks
+
+format: $(TESTS)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* snapshot_report.html \
+		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find engine tui tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +

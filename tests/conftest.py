@@ -1,0 +1,56 @@
+"""What every test stands on: a home of its own, asyncio by default, and no process left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("quick", max_examples=60, deadline=None)
+settings.register_profile("soak", max_examples=5_000, deadline=None)
+settings.load_profile("quick")
+
+XDG_VARIABLES = ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """Async tests run on asyncio, as the program does.
+
+    For virtual time a test is parametrized with
+    `("trio", {"clock": trio.testing.MockClock(autojump_threshold=0)})` instead.
+    """
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the state, the config or the cache of whoever runs it."""
+    for variable in XDG_VARIABLES:
+        monkeypatch.setenv(variable, str(tmp_path / variable.removeprefix("XDG_").lower()))
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    """Fail a test that leaves a child process behind, running or not waited for; and end that child."""
+    before = _children()
+    yield
+    left = _children() - before
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left, f"left behind: {sorted(left)}"
+
+
+def _children() -> set[int]:
+    """The children of every thread of this process; none where the system does not tell."""
+    pids: set[int] = set()
+    for listing in Path("/proc/self/task").glob("*/children"):
+        try:
+            pids.update(map(int, listing.read_text().split()))
+        except OSError:  # the thread ended meanwhile
+            continue
+    return pids
