@@ -98,9 +98,9 @@ class Look:
     """
 
     __slots__ = (
-        "accent", "bar", "bold", "cursor", "cursor_blurred", "done", "ellipsis", "error",
-        "found", "key", "line", "monochrome", "muted", "plain", "primary", "rest", "sparks", "states", "success",
-        "text", "warning", "warning_block",
+        "accent", "bar", "bold", "cursor", "cursor_blurred", "done", "ellipsis", "error", "found", "key",
+        "line", "monochrome", "muted", "plain", "primary", "rest", "sparks", "states", "success", "text",
+        "warning", "warning_block",
     )  # fmt: skip
 
     def __init__(

@@ -1,0 +1,187 @@
+"""Every key of the console, in one table: bindings, footer, help and palette are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum, StrEnum
+from typing import Final, NamedTuple
+
+from textual.binding import Binding, BindingType
+
+
+class Place(Enum):
+    """Who carries the action out, and so where the key works."""
+
+    ANYWHERE = "everywhere, in dialogs and text fields too"
+    APP = "everywhere"
+    RUN = "the run"
+    LIST = "tree and table"
+    TREE = "tree"
+    TABLE = "table"
+    LOG = "log"
+
+
+class Group(StrEnum):
+    """The headings of the help, in their order."""
+
+    MOVE = "Move"
+    LOOK = "Look"
+    FIND = "Find"
+    TASK = "The selected task"
+    PLAN = "The whole run"
+    LOG = "In the log"
+    CONSOLE = "Console"
+
+
+class Key(NamedTuple):
+    """One entry.
+
+    id: by which the keys can be remapped. keys: comma-separated, the one to show first; empty for what
+    only the palette offers. label: one or two words for the footer. tooltip: one sentence for the help
+    and the palette. rank: place in the footer (1 comes first and is dropped last), 0 for not there.
+    """
+
+    id: str
+    keys: str
+    action: str
+    label: str
+    tooltip: str
+    rank: int
+    group: Group
+    place: Place
+
+
+# fmt: off
+_TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str, int], ...]], ...]] = (
+    (Group.MOVE, Place.LIST, (
+        ("move.up", "up,k", "cursor_up", "up", "One line up.", 0),
+        ("move.down", "down,j", "cursor_down", "down", "One line down.", 0),
+        ("move.top", "g,home", "cursor_top", "top", "To the first line.", 0),
+        ("move.bottom", "G,end", "cursor_bottom", "end", "To the last line.", 0),
+        ("move.half-up", "ctrl+u", "cursor_half_up", "half up", "Half a page up.", 0),
+        ("move.half-down", "ctrl+d", "cursor_half_down", "half down", "Half a page down.", 0),
+        ("move.page-up", "pageup", "cursor_page_up", "page up", "A page up.", 0),
+        ("move.page-down", "pagedown", "cursor_page_down", "page down", "A page down.", 0),
+        ("open", "enter", "open", "open", "Open: the log of the task, or a folded branch.", 0),
+    )),
+    (Group.MOVE, Place.RUN, (
+        ("back", "escape", "back", "back", "One step back: out of search, zoom or log. Never quits.", 0),
+    )),
+    (Group.LOOK, Place.RUN, (
+        ("view.tree", "1", "view('tree')", "plan", "Go to the plan as a tree.", 0),
+        ("view.table", "2", "view('table')", "tasks", "Go to the table of tasks.", 0),
+        ("view.log", "3", "view('log')", "log", "Go to the log pane.", 0),
+        ("pane.next", "tab", "pane(1)", "next pane", "To the next pane.", 0),
+        ("pane.previous", "shift+tab", "pane(-1)", "previous pane", "To the pane before.", 0),
+        ("zoom", "z", "zoom", "zoom", "Give the whole screen to this pane, and back.", 0),
+        ("task.log", "l", "log", "log", "Show the log of the selected task.", 10),
+        ("task.details", "d", "details", "details", "Needs, settings and every attempt of the task.", 11),
+    )),
+    (Group.FIND, Place.RUN, (
+        ("find", "slash", "find", "find", "Find: filters the table, searches tree and log.", 6),
+        ("find.next", "n", "find_next(1)", "next", "To the next place found.", 0),
+        ("find.previous", "N", "find_next(-1)", "previous", "To the place found before.", 0),
+        ("find.failed-only", "F", "failed_only", "failed only", "Only failed tasks in the table, or all.", 0),
+        ("find.trouble", "e", "next_trouble", "next failure", "To the next task that failed or stalled.", 9),
+    )),
+    (Group.TASK, Place.TABLE, (
+        ("task.mark", "space", "mark", "mark", "Mark it: actions then go to all that are marked.", 0),
+    )),
+    (Group.TASK, Place.RUN, (
+        ("task.retry", "r", "retry", "retry", "Run the task again.", 1),
+        ("task.retry-all", "R", "retry_downstream", "retry all after", "Run it and all after it again.", 0),
+        ("task.cancel", "x", "cancel", "cancel", "Stop the task, or never start it.", 2),
+        ("task.kill", "X", "kill", "kill", "Stop the task at once, without its grace period.", 0),
+        ("task.hold", "H", "hold", "hold", "Hold the task back from starting, or release it.", 12),
+        ("task.settle", "S", "settle", "skip", "Skip the task, or mark it succeeded.", 13),
+    )),
+    (Group.PLAN, Place.RUN, (
+        ("plan.retry-failed", "ctrl+r", "retry_failed", "retry failed", "Run every failed task again.", 0),
+        ("plan.cancel", "ctrl+x", "cancel_plan", "cancel run", "Stop all that runs and start no more.", 0),
+        ("plan.mode", "M", "failure_mode", "failure mode", "Choose what a failure means from now on.", 3),
+        ("plan.slots-up", "plus", "slots(1)", "more slots", "One more task at once.", 4),
+        ("plan.slots-down", "minus", "slots(-1)", "fewer slots", "One fewer at once; stops nothing.", 0),
+        ("plan.pause", "p", "pause", "pause", "Start nothing new, or go on.", 5),
+    )),
+    (Group.LOG, Place.RUN, (
+        ("log.follow", "f", "log_follow", "follow", "Keep to the end of the log, or stop doing so.", 0),
+        ("log.wrap", "w", "log_wrap", "wrap", "Wrap long lines of the log, or cut them.", 0),
+        ("log.times", "t", "log_times", "times", "Show when each line of the log came, or not.", 0),
+    )),
+    (Group.CONSOLE, Place.APP, (
+        ("commands", "colon,ctrl+p", "command_palette", "commands", "Find any of these actions by name.", 7),
+        ("theme", "", "change_theme", "theme", "Choose the colours.", 0),
+        ("help", "question_mark,f1", "help", "help", "All keys, as they are set.", 8),
+        ("quit", "q", "leave", "quit", "Leave; while the run goes on, asks what becomes of it.", 1),
+    )),
+    (Group.CONSOLE, Place.ANYWHERE, (
+        ("quit.anywhere", "ctrl+q", "leave", "quit", "The same, from a dialog or a text field too.", 0),
+        ("interrupt", "ctrl+c", "interrupt", "copy or quit",
+         "Copy what is selected, else quit. Twice within two seconds cancels the run.", 0),
+    )),
+)
+# fmt: on
+
+KEYMAP: Final[tuple[Key, ...]] = tuple(
+    Key(*row, group, place) for group, place, rows in _TABLE for row in rows
+)
+
+BY_ID: Final[dict[str, Key]] = {key.id: key for key in KEYMAP}
+
+
+def bindings(*places: Place) -> list[BindingType]:
+    """The bindings that a widget, a screen or the app declares for its places."""
+    return [
+        Binding(
+            key.keys,
+            key.action,
+            key.label,
+            tooltip=key.tooltip,
+            id=key.id,
+            priority=key.place is Place.ANYWHERE,
+            group=Binding.Group(key.group),
+        )
+        for key in KEYMAP
+        if key.place in places and key.keys
+    ]
+
+
+def effective(remapped: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The keys of every entry after remapping, by id."""
+    changed = remapped or {}
+    return {key.id: changed.get(key.id, key.keys) for key in KEYMAP}
+
+
+_SHOWN: Final[dict[str, str]] = {
+    "question_mark": "?",
+    "colon": ":",
+    "slash": "/",
+    "plus": "+",
+    "minus": "-",
+    "escape": "Esc",
+    "enter": "Enter",
+    "space": "Space",
+    "tab": "Tab",
+    "shift+tab": "Shift+Tab",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "up": "Up",
+    "down": "Down",
+    "home": "Home",
+    "end": "End",
+    "f1": "F1",
+}
+
+
+def shown(keys: str) -> str:
+    """Keys as people read them; the first only is `shown(keys.partition(",")[0])`."""
+    return " ".join(_SHOWN.get(key, key) for key in _split(keys))
+
+
+def first(keys: str) -> str:
+    """The key to name where there is room for one."""
+    return shown(keys.partition(",")[0])
+
+
+def _split(keys: str) -> Iterable[str]:
+    return (key.strip() for key in keys.split(",") if key.strip())
