@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
 import anyio
 
-
-class Now(NamedTuple):
-    """One reading. offset: monotonic seconds since the run began. utc: seconds since the epoch."""
-
-    offset: float
-    utc: float
+from engine.core.inputs import Now
 
 
 class RunClock:

@@ -7,9 +7,8 @@ from typing import Protocol
 
 import msgspec
 
-from engine.clock import Now
 from engine.core.events import TaskFailed
-from engine.core.inputs import Command
+from engine.core.inputs import Command, Now
 from engine.core.records import Snapshot
 from engine.core.state import Outcome
 from engine.errors import RunFailed

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
 from engine.plan.model import FailureMode
+
+
+class Now(NamedTuple):
+    """One reading of the clock. offset: monotonic seconds since the run began. utc: seconds since the epoch."""
+
+    offset: float
+    utc: float
+
 
 # ── commands ────────────────────────────────────────────────────────────────────────────────────
 

@@ -37,11 +37,13 @@ class TaskSnapshot(msgspec.Struct, kw_only=True):
 
 
 class Snapshot(msgspec.Struct, kw_only=True):
-    """A whole run as it stood right after event number `seq`, at `offset` seconds."""
+    """A whole run as it stood right after event number `seq`, at `offset` seconds. began: the offset of
+    PLAN_STARTED."""
 
     run_id: str
     seq: int
     offset: float
+    began: float = 0.0
     phase: RunPhase
     outcome: Outcome | None
     failure_mode: FailureMode

@@ -1,0 +1,218 @@
+"""What is known of every task, the one door through which its state changes, and the proof of both."""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import NamedTuple
+
+from engine.core.records import AttemptRecord, TaskSnapshot
+from engine.core.state import TERMINAL, TRANSITIONS, TaskState
+from engine.plan.graph import Graph
+from engine.plan.model import Condition
+
+
+class InvariantBroken(AssertionError):
+    """The scheduler contradicts itself. The message tells the story of the task concerned."""
+
+
+class StopKind(Enum):
+    """Who wants a running attempt to end."""
+
+    CANCEL = "cancel"
+    FAIL_FAST = "fail_fast"
+    TIMEOUT = "timeout"
+
+
+class Stop(NamedTuple):
+    """Why an attempt is stopping. culprit: the task whose failure brought it about, for FAIL_FAST."""
+
+    kind: StopKind
+    cause: str
+    reason: str
+    culprit: int | None = None
+
+
+class Transition(NamedTuple):
+    """One move, for the stories."""
+
+    offset: float
+    task: int
+    old: TaskState
+    new: TaskState
+
+
+class Verdict(Enum):
+    """What the task needed has to say about one need."""
+
+    WAIT = "not met yet"
+    MET = "met"
+    NEVER = "cannot be met"
+
+
+_AT_END: dict[tuple[TaskState, Condition], Verdict] = {
+    (state, condition): Verdict.NEVER for state in TERMINAL for condition in Condition
+} | {
+    (TaskState.SUCCESS, Condition.SUCCESS): Verdict.MET,
+    (TaskState.FAILED, Condition.FAILED): Verdict.MET,
+    (TaskState.SKIPPED, Condition.SKIPPED): Verdict.MET,
+} | {(state, Condition.FINISHED): Verdict.MET for state in TERMINAL}
+
+
+class Ledger:
+    """The state of every task of a run, by index. What few tasks have stands in dicts and sets.
+
+    unmet: needs not met yet, meaningful while PENDING. attempt: the last number handed out, 0 before
+    any. in_flight: what a dispatcher has in its hands; each takes a slot. retries: used up since the
+    last reset. due: when a back-off ends. tolerated: SKIPPED after a failure that is tolerated.
+    blocked_by: for SKIPPED and fail-fast CANCELLED, the task whose end made it so.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        count = len(graph.needs)
+        self.graph = graph
+        self.names = [task.name for task in graph.plan.tasks]
+        self.state: list[TaskState] = [TaskState.PENDING] * count
+        self.unmet: list[int] = [len(needs) for needs in graph.needs]
+        self.attempt: list[int] = [0] * count
+        self.history: list[list[AttemptRecord] | None] = [None] * count
+        self.counts: dict[TaskState, int] = dict.fromkeys(TaskState, 0)
+        self.counts[TaskState.PENDING] = count
+        self.in_flight: set[int] = set()
+        self.held: set[int] = set()
+        self.stalled: dict[int, float] = {}
+        self.retries: dict[int, int] = {}
+        self.due: dict[int, float] = {}
+        self.stops: dict[int, Stop] = {}
+        self.tolerated: set[int] = set()
+        self.reasons: dict[int, str] = {}
+        self.blocked_by: dict[int, int] = {}
+        self._recent: deque[Transition] = deque(maxlen=1_000)
+
+    def enter(self, index: int, state: TaskState, offset: float) -> None:
+        """Move a task. Every change of state in the whole engine goes through here."""
+        old = self.state[index]
+        if state not in TRANSITIONS[old]:
+            raise InvariantBroken(f"illegal move {old} -> {state}\n{self.story(index)}")
+        self.state[index] = state
+        self.counts[old] -= 1
+        self.counts[state] += 1
+        self._recent.append(Transition(offset, index, old, state))
+
+    @property
+    def unfinished(self) -> int:
+        """How many tasks are not terminal."""
+        counts = self.counts
+        return (
+            counts[TaskState.PENDING]
+            + counts[TaskState.READY]
+            + counts[TaskState.RUNNING]
+            + counts[TaskState.RETRYING]
+            + counts[TaskState.STOPPING]
+        )
+
+    def condition(self, needed: int, dependent: int) -> Condition:
+        return self.graph.special_conditions.get((needed, dependent), Condition.SUCCESS)
+
+    def verdict(self, needed: int, dependent: int) -> Verdict:
+        """Whether `dependent`'s need of `needed` is met, may be, or cannot be any more."""
+        state = self.state[needed]
+        if state not in TERMINAL:
+            return Verdict.WAIT
+        condition = self.condition(needed, dependent)
+        if condition is Condition.SUCCESS and needed in self.tolerated:
+            return Verdict.MET
+        return _AT_END[state, condition]
+
+    def count_unmet(self, index: int) -> int:
+        return sum(self.verdict(needed, index) is not Verdict.MET for needed in self.graph.needs[index])
+
+    def is_startable(self, index: int) -> bool:
+        """READY and in nobody's hands: may be started unless held."""
+        return (
+            self.state[index] is TaskState.READY
+            and index not in self.in_flight
+            and index not in self.held
+        )
+
+    def is_waiting(self, index: int) -> bool:
+        """Not terminal, and no attempt of it is going on."""
+        return self.state[index] not in TERMINAL and index not in self.in_flight
+
+    def snapshot(self, index: int) -> TaskSnapshot:
+        blocked_by = self.blocked_by.get(index)
+        return TaskSnapshot(
+            state=self.state[index],
+            attempts=tuple(self.history[index] or ()),
+            held=index in self.held,
+            stalled_since=self.stalled.get(index),
+            due=self.due.get(index),
+            reason=self.reasons.get(index, ""),
+            blocked_by=None if blocked_by is None else self.names[blocked_by],
+            tolerated=index in self.tolerated,
+        )
+
+    def story(self, index: int) -> str:
+        """All that is known of a task, in lines for people."""
+        needs = ", ".join(
+            f"{self.names[needed]!r} ({self.condition(needed, index)}: {self.state[needed]})"
+            for needed in self.graph.needs[index]
+        )
+        lines = [
+            f"task {self.names[index]!r} is {self.state[index]}, attempt {self.attempt[index]}",
+            f"  needs {needs or 'nothing'}; {self.unmet[index]} unmet",
+        ]
+        marks = [name for name, members in self._marks() if index in members]
+        if marks:
+            lines.append("  " + ", ".join(marks))
+        for record in self.history[index] or ():
+            end = "goes on" if record.ended is None else f"ended {record.ended:.3f}s"
+            error = record.error or ""
+            lines.append(f"  attempt {record.number}: began {record.started:.3f}s, {end} {error}")
+        lines.extend(
+            f"  {move.offset:.3f}s {move.old} -> {move.new}" for move in self._recent if move.task == index
+        )
+        return "\n".join(lines)
+
+    def check(self) -> None:
+        """Raise `InvariantBroken` if anything contradicts anything. Costs a walk over the whole graph."""
+        for state in TaskState:
+            if self.counts[state] != sum(known is state for known in self.state):
+                raise InvariantBroken(f"{self.counts[state]} tasks counted as {state}")
+        for index, state in enumerate(self.state):
+            fault = self._contradiction(index, state)
+            if fault:
+                raise InvariantBroken(f"{fault}\n{self.story(index)}")
+
+    def _contradiction(self, index: int, state: TaskState) -> str | None:
+        flying = index in self.in_flight
+        if flying and state not in (TaskState.READY, TaskState.RUNNING, TaskState.STOPPING):
+            return f"{state} in flight"
+        if not flying and state in (TaskState.RUNNING, TaskState.STOPPING):
+            return f"{state} but not in flight"
+        if (state is TaskState.STOPPING) != (index in self.stops):
+            return "STOPPING and the reason for it do not agree"
+        if (state is TaskState.RETRYING) != (index in self.due):
+            return "RETRYING and its deadline do not agree"
+        if state is TaskState.PENDING:
+            if self.unmet[index] != self.count_unmet(index) or not self.unmet[index]:
+                return f"PENDING with {self.count_unmet(index)} needs unmet, {self.unmet[index]} counted"
+            if any(self.verdict(need, index) is Verdict.NEVER for need in self.graph.needs[index]):
+                return "PENDING though a need cannot be met"
+        if state is TaskState.READY and not flying and self.count_unmet(index):
+            return "READY with an unmet need"
+        if index in self.tolerated and state is not TaskState.SKIPPED:
+            return f"tolerated but {state}"
+        if index in self.stalled and state is not TaskState.RUNNING:
+            return f"stalled but {state}"
+        return None
+
+    def _marks(self) -> tuple[tuple[str, set[int] | dict[int, float] | dict[int, Stop]], ...]:
+        return (
+            ("in flight", self.in_flight),
+            ("held", self.held),
+            ("stalled", self.stalled),
+            ("stopping", self.stops),
+            ("in back-off", self.due),
+            ("tolerated", self.tolerated),
+        )
