@@ -1,0 +1,280 @@
+"""The runner: carries inputs to the scheduler, its events to the stream and its effects to the dispatchers."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+from engine.clock import RunClock
+from engine.core.effects import Effect, StartAttempt, StopAttempt
+from engine.core.events import Event
+from engine.core.inputs import (
+    AttemptFinished,
+    AttemptOutcome,
+    AttemptStarted,
+    CancelPlan,
+    Command,
+    Input,
+    OutcomeKind,
+    Report,
+    Start,
+    Tick,
+)
+from engine.core.scheduler import Scheduler
+from engine.core.state import RunPhase
+from engine.dispatch.base import Attempt, ConcurrencyLimit, TaskDispatcher
+from engine.errors import CommandRefused
+from engine.logs import AttemptLog
+from engine.stream import EventStream
+
+logger = logging.getLogger(__name__)
+
+TURN_LIMIT: Final = 256
+"""Inputs taken in one turn: then whoever else lives on this event loop has a turn too."""
+
+_STOPPED: Final = AttemptOutcome(OutcomeKind.STOPPED, "stopped")
+
+
+class Watch(Protocol):
+    """Something that looks at the run from outside and may have to speak at a certain time."""
+
+    def next_deadline(self) -> float | None:
+        """The offset at which `check` is due."""
+
+    def check(self, now: float) -> Sequence[Report]:
+        """What there is to report at offset `now`."""
+
+
+class Flight:
+    """An attempt in the hands of its dispatcher, and the scope by which it is stopped."""
+
+    __slots__ = ("attempt", "log", "scope")
+
+    def __init__(self, attempt: Attempt, log: AttemptLog) -> None:
+        self.attempt = attempt
+        self.log = log
+        self.scope = anyio.CancelScope()
+
+
+class _Request:
+    """A command on its way, and whoever waits for the answer."""
+
+    __slots__ = ("answered", "command", "refusal")
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self.refusal: str | None = None
+        self.answered = anyio.Event()
+
+
+class Runner:
+    """Owns the scheduler's state and is alone in touching it.
+
+    Commands and reports arrive in one inbox and are handled in the order of their arrival, a batch a
+    turn. In a turn the events are published first and the effects carried out after: whoever listens
+    to the stream knows of an end before anything that depends on it starts.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        dispatchers: Mapping[str, TaskDispatcher],
+        stream: EventStream,
+        clock: RunClock,
+        open_log: Callable[[int, int, Callable[[str], None]], AttemptLog],
+    ) -> None:
+        """open_log: makes the log for (task index, attempt number, what to call when it starts)."""
+        self.flights: dict[int, Flight] = {}
+        """What is in flight now, by task index."""
+        self.watches: list[Watch] = []
+        self._scheduler = scheduler
+        self._dispatchers = dispatchers
+        self._stream = stream
+        self._clock = clock
+        self._open_log = open_log
+        self._inbox: deque[Input | _Request] = deque()
+        self._posted: anyio.Event | None = None
+        self._work: deque[Flight] = deque()
+        self._idle: list[anyio.Event] = []
+        self._closing = False
+        self._quiet: list[anyio.Event] = []
+
+    def post(self, report: Report) -> None:
+        """Put a report into the inbox. Returns at once."""
+        self._inbox.append(report)
+        self._wake()
+
+    async def ask(self, command: Command) -> None:
+        """Carry a command out. Raises `CommandRefused` if the scheduler or the end of the run refuses it."""
+        if self._closing:
+            raise CommandRefused("the run has been closed")
+        request = _Request(command)
+        self._inbox.append(request)
+        self._wake()
+        await request.answered.wait()
+        if request.refusal is not None:
+            raise CommandRefused(request.refusal)
+
+    def close(self) -> None:
+        """Cancel what still runs; `run` returns once nothing is left."""
+        if self._closing:
+            return
+        self._closing = True
+        self._inbox.append(CancelPlan(actor="shutdown", interrupted=True))
+        self._wake()
+
+    async def idle(self) -> None:
+        """Return when nothing is in flight, nothing is in the inbox and no deadline has come: a test's
+        "now everything has happened that can happen"."""
+        quiet = anyio.Event()
+        self._quiet.append(quiet)
+        self._wake()
+        await quiet.wait()
+
+    async def run(self) -> None:
+        """Run until closed. Whatever ends it, every dispatcher has ended its work when it returns."""
+        try:
+            async with anyio.create_task_group() as workers:
+                self._inbox.appendleft(Start())
+                while True:
+                    self._turn(workers)
+                    if self._closing and self._scheduler.phase is RunPhase.COMPLETE:
+                        workers.cancel_scope.cancel()
+                        return
+                    if self._inbox:
+                        await anyio.lowlevel.checkpoint()
+                    else:
+                        await self._wait()
+        finally:
+            self._closing = True
+            self._refuse_the_rest()
+            self._stream.end()
+
+    # ── a turn ──────────────────────────────────────────────────────────────────────────────────
+
+    def _turn(self, workers: anyio.abc.TaskGroup) -> None:
+        scheduler, inbox = self._scheduler, self._inbox
+        now = self._clock.now()
+        deadline = scheduler.next_deadline()
+        if deadline is not None and deadline <= now.offset:
+            inbox.appendleft(Tick())
+        for watch in self.watches:
+            due = watch.next_deadline()
+            if due is not None and due <= now.offset:
+                inbox.extend(watch.check(now.offset))
+        events: list[Event] = []
+        effects: list[Effect] = []
+        answers: list[_Request] = []
+        for _ in range(min(len(inbox), TURN_LIMIT)):
+            given = inbox.popleft()
+            if isinstance(given, _Request):
+                decision = scheduler.handle(given.command, now)
+                given.refusal = decision.refusal
+                answers.append(given)
+            else:
+                decision = scheduler.handle(given, now)
+            events += decision.events
+            effects += decision.effects
+        if events:
+            self._stream.publish(events)
+        for effect in effects:
+            if isinstance(effect, StartAttempt):
+                self._launch(effect, workers)
+            else:
+                self._stop(effect)
+        for request in answers:
+            request.answered.set()
+
+    def _wake(self) -> None:
+        if self._posted is not None:
+            self._posted.set()
+            self._posted = None
+
+    async def _wait(self) -> None:
+        """Until something is posted or a deadline comes."""
+        deadlines = [self._scheduler.next_deadline(), *(watch.next_deadline() for watch in self.watches)]
+        deadline = min((due for due in deadlines if due is not None), default=None)
+        if self._quiet and not self.flights and (deadline is None or deadline > self._clock.now().offset):
+            for quiet in self._quiet:
+                quiet.set()
+            self._quiet.clear()
+        self._posted = posted = anyio.Event()
+        if deadline is None:
+            await posted.wait()
+        else:
+            with anyio.move_on_at(self._clock.deadline(deadline)):
+                await posted.wait()
+        self._posted = None
+
+    def _refuse_the_rest(self) -> None:
+        while self._inbox:
+            given = self._inbox.popleft()
+            if isinstance(given, _Request):
+                given.refusal = "the run has been closed"
+                given.answered.set()
+
+    # ── effects ─────────────────────────────────────────────────────────────────────────────────
+
+    def _launch(self, effect: StartAttempt, workers: anyio.abc.TaskGroup) -> None:
+        """Hand an attempt to an idle worker, or to a new one: never more workers than slots."""
+        index, number = effect.index, effect.attempt
+        scheduler = self._scheduler
+
+        def started(where: str) -> None:
+            self.post(AttemptStarted(index=index, attempt=number, where=where))
+
+        plan = scheduler.graph.plan
+        attempt = Attempt(plan, plan.tasks[index], index, number, scheduler.run_id)
+        flight = Flight(attempt, self._open_log(index, number, started))
+        self.flights[index] = flight
+        self._work.append(flight)
+        if self._idle:
+            self._idle.pop().set()
+        else:
+            workers.start_soon(self._serve)
+
+    def _stop(self, effect: StopAttempt) -> None:
+        flight = self.flights.get(effect.index)
+        if flight is None:
+            return  # it has ended in the meantime; the report of that is in the inbox
+        if effect.kill:
+            flight.attempt.hasten()
+        flight.scope.cancel()
+
+    async def _serve(self) -> None:
+        """A worker: one attempt after the other. A pool is cheaper than a task for each attempt."""
+        while True:
+            while self._work:
+                flight = self._work.popleft()
+                outcome = await self._fly(flight)
+                flight.log.close()
+                attempt = flight.attempt
+                del self.flights[attempt.index]
+                self.post(AttemptFinished(index=attempt.index, attempt=attempt.number, outcome=outcome))
+            wanted = anyio.Event()
+            self._idle.append(wanted)
+            await wanted.wait()
+
+    async def _fly(self, flight: Flight) -> AttemptOutcome:
+        attempt, scope = flight.attempt, flight.scope
+        executor = attempt.task.executor
+        dispatcher = self._dispatchers.get(executor)
+        if dispatcher is None:
+            return AttemptOutcome(OutcomeKind.FAILED, f"no eligible executor: {executor}")
+        if scope.cancel_called:
+            return _STOPPED
+        with scope:
+            try:
+                return await dispatcher.run(attempt, flight.log)
+            except ConcurrencyLimit as limit:
+                return AttemptOutcome(OutcomeKind.REFUSED, str(limit))
+            except Exception as error:
+                logger.exception("dispatcher %r failed", executor)
+                return AttemptOutcome(OutcomeKind.FAILED, f"{type(error).__name__}: {error}")
+        return _STOPPED

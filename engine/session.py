@@ -1,0 +1,211 @@
+"""`open_run`: the public way in. Hosts a run's engine for as long as a block of code lasts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import anyio
+
+from engine.clock import RunClock
+from engine.core.events import Event, PlanCompleted, PlanEvent, TaskCompleted, TaskFailed, TaskReset
+from engine.core.inputs import Command, Now
+from engine.core.records import Snapshot
+from engine.core.scheduler import Scheduler
+from engine.core.state import RunPhase
+from engine.dispatch.base import TaskDispatcher
+from engine.dispatch.local import LocalDispatcher
+from engine.handle import FailureDetail, PlanResult
+from engine.identity import new_run_id, task_id
+from engine.logs import AttemptLog, attempt_log_path
+from engine.monitor.stalls import StallWatch
+from engine.plan.graph import Graph
+from engine.plan.model import FailureMode, Plan
+from engine.runner import Runner
+from engine.stream import DEFAULT_LIMIT, EventStream, Subscription
+
+
+class Run:
+    """An embedded run: a `RunHandle` whose engine lives in this process.
+
+    Made by `open_run` alone. directory: where its logs are kept.
+    """
+
+    read_only = False
+
+    def __init__(self, runner: Runner, scheduler: Scheduler, stream: EventStream, clock: RunClock) -> None:
+        self._runner = runner
+        self._scheduler = scheduler
+        self._stream = stream
+        self._clock = clock
+        self._failures: dict[int, TaskFailed] = {}
+        self._completed: PlanCompleted | None = None
+        self._completion = anyio.Event()
+        self.defect: Exception | None = None
+        """What broke the engine, if anything did."""
+        self.directory = Path()
+        self.graph: Graph = scheduler.graph
+        self.plan: Plan = scheduler.graph.plan
+        self.run_id = scheduler.run_id
+        stream.listen(self._note)
+
+    def now(self) -> Now:
+        return self._clock.now()
+
+    def snapshot(self) -> Snapshot:
+        return self._scheduler.snapshot()
+
+    def subscribe(self, limit: int = DEFAULT_LIMIT) -> Subscription:
+        return self._stream.subscribe(limit)
+
+    async def send(self, command: Command) -> None:
+        await self._runner.ask(command)
+
+    async def wait(self) -> PlanResult:
+        while self._completed is None:
+            await self._completion.wait()
+        return self._result(self._completed)
+
+    async def idle(self) -> None:
+        """Return when all has happened that can happen without time passing or anybody's doing."""
+        await self._runner.idle()
+
+    def log_path(self, index: int, attempt: int) -> Path:
+        return attempt_log_path(self.directory, index, attempt)
+
+    def last_line(self, index: int) -> str:
+        flight = self._runner.flights.get(index)
+        return flight.log.last_line if flight else ""
+
+    def _note(self, events: Sequence[Event]) -> None:
+        """Keep what the result is made of."""
+        for event in events:
+            if isinstance(event, TaskFailed):
+                self._failures[event.index] = event
+            elif isinstance(event, TaskReset | TaskCompleted):
+                if self._failures:
+                    self._failures.pop(event.index, None)
+            elif isinstance(event, PlanCompleted):
+                self._completed = event
+                self._completion.set()
+            elif isinstance(event, PlanEvent) and event.phase is RunPhase.RUNNING and self._completed:
+                self._completed = None
+                self._completion = anyio.Event()
+
+    def _result(self, completed: PlanCompleted) -> PlanResult:
+        failures = tuple(sorted(self._failures.values(), key=lambda failure: failure.seq))
+        first = failures[0] if failures else None
+        detail = None
+        if first is not None:
+            task = self.plan.tasks[first.index]
+            detail = FailureDetail(
+                type=task.type,
+                id=task_id(self.run_id, task.type, first.index),
+                name=task.name,
+                error=first.error,
+                retry_count=first.retry_count,
+                max_retries=first.max_retries,
+            )
+        return PlanResult(
+            run_id=self.run_id,
+            plan=self.plan.name,
+            outcome=completed.outcome,
+            duration=completed.duration,
+            success=completed.success,
+            failed=completed.failed,
+            skipped=completed.skipped,
+            cancelled=completed.cancelled,
+            retried=completed.retried,
+            failures=failures,
+            failed_task_index=None if first is None else first.index,
+            failed_task_detail=detail,
+            diagnosis=completed.diagnosis,
+        )
+
+
+@asynccontextmanager
+async def open_run(
+    plan: Plan,
+    *,
+    max_parallel: int | None = None,
+    failure_mode: FailureMode | None = None,
+    seed: int | None = None,
+    speed: float = 1.0,
+    directory: Path | None = None,
+    dispatchers: Mapping[str, TaskDispatcher] | None = None,
+    durations: Sequence[float] | None = None,
+) -> AsyncIterator[Run]:
+    """Run a plan for as long as the block lasts.
+
+    max_parallel, failure_mode: over the plan's own. seed: makes jitter and simulated failures
+    repeatable. speed: divides simulated time. directory: where logs go, by default a folder of this
+    run in the user's state directory. dispatchers: by executor name, over the built-in "local".
+    durations: seconds each task is expected to take, to start long paths first.
+
+    Leaving the block cancels what still runs and returns when nothing of it is left, also when the
+    block is left by an exception or is being cancelled. Raises `PlanInvalid` before anything starts,
+    and `RuntimeError` from a defect of the engine itself.
+    """
+    run_id = new_run_id()
+    clock = RunClock()
+    stream = EventStream()
+    scheduler = Scheduler(
+        Graph(plan),
+        run_id,
+        random=Random(seed),
+        max_parallel=max_parallel,
+        failure_mode=failure_mode,
+        durations=durations,
+    )
+    where = directory if directory is not None else _default_directory(run_id)
+
+    def offset() -> float:
+        return clock.now().offset
+
+    def open_log(index: int, number: int, started: Callable[[str], None]) -> AttemptLog:
+        return AttemptLog(attempt_log_path(where, index, number), offset, started)
+
+    local = LocalDispatcher(speed=speed, seed=seed)
+    runner = Runner(scheduler, {"local": local, **(dispatchers or {})}, stream, clock, open_log)
+
+    def life(index: int) -> float:
+        flight = runner.flights.get(index)
+        return flight.log.last_life if flight else offset()
+
+    run = Run(runner, scheduler, stream, clock)
+    run.directory = where
+    watch = StallWatch(plan, life, run.last_line)
+    stream.listen(watch.listen)
+    runner.watches.append(watch)
+
+    failure: Exception | None = None
+    async with anyio.create_task_group() as hosted:
+
+        async def host() -> None:
+            # shielded: a block that is cancelled must still find an engine that stops its processes
+            with anyio.CancelScope(shield=True):
+                try:
+                    await runner.run()
+                except Exception as defect:
+                    run.defect = defect
+                    hosted.cancel_scope.cancel()
+
+        hosted.start_soon(host)
+        try:
+            yield run
+        except Exception as error:
+            failure = error  # raised again outside the group, which would wrap it
+        finally:
+            runner.close()
+    if run.defect is not None:
+        raise RuntimeError("the engine failed") from run.defect
+    if failure is not None:
+        raise failure
+
+
+def _default_directory(run_id: str) -> Path:
+    import platformdirs  # here, so that an application that names a directory need not load it
+
+    return platformdirs.user_state_path("plandeck") / "runs" / run_id
