@@ -94,10 +94,14 @@ class TaskSkipped(TaskEvent, kw_only=True, gc=False):
 
 
 class TaskCancelled(TaskEvent, kw_only=True, gc=False):
-    """The task is CANCELLED: stopped or never started because of a person or of fail-fast."""
+    """The task is CANCELLED: stopped or never started because of a person or of fail-fast.
+
+    blocked_by: the name of the task whose failure set fail-fast off, if that was the cause.
+    """
 
     type: ClassVar[str] = "TASK_CANCELLED"
     reason: str
+    blocked_by: str | None = None
     duration: float = 0.0
     exit_code: int | None = None
 

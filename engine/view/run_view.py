@@ -1,91 +1,462 @@
-"""`RunView`: the events of a run folded into what is shown.
-
-(contract: the view helper fills this in; the console and the reporters code against exactly this)
-"""
+"""`RunView`: the events of a run folded into what is shown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
 
-from engine.core.events import Event
+import msgspec
+
+from engine.core.events import (
+    DispatchDeferred,
+    Event,
+    FailureModeChanged,
+    MaxParallelChanged,
+    PlanCompleted,
+    PlanEvent,
+    PlanPaused,
+    PlanResumed,
+    PlanStarted,
+    RetryScheduled,
+    StallCleared,
+    TaskCancelled,
+    TaskCompleted,
+    TaskEvent,
+    TaskFailed,
+    TaskHeld,
+    TaskReleased,
+    TaskReset,
+    TaskRetried,
+    TaskSkipped,
+    TaskStalled,
+    TaskStarted,
+    TaskStopping,
+)
 from engine.core.records import AttemptRecord, Snapshot
-from engine.core.state import Outcome, RunPhase, TaskState
+from engine.core.state import TERMINAL, Outcome, RunPhase, TaskState
 from engine.plan.graph import Graph
-from engine.plan.model import FailureMode, Plan
+from engine.plan.model import Condition
+from engine.view import reasons
+from engine.view.task_view import TaskView
 
+__all__ = ["AUDIT_LIMIT", "Changes", "RunView", "TaskView"]
 
-class TaskView:
-    """One task as it is shown. Times are offsets in seconds since the run began.
+AUDIT_LIMIT: Final = 10_000
+COURSE_LIMIT: Final = 60
 
-    attempt: the current or last one, 0 before any. max_attempts: retry limit + 1 (the retries a
-    person asks for come on top). attempts: every attempt so far, the current one last. due: when the
-    back-off ends (retrying) or the dispatcher is asked again (ready), else None. reason: why it was
-    skipped or cancelled or is stopping. blocked_by: the task whose end made it impossible.
-    """
-
-    __slots__ = (
-        "attempts", "blocked_by", "due", "held", "index", "name", "reason",
-        "stalled_since", "state", "tolerated",
-    )
-
-    index: int
-    name: str
-    state: TaskState
-    attempts: list[AttemptRecord]
-    held: bool
-    stalled_since: float | None   # offset since which it has shown no life; None = not stalled
-    due: float | None
-    reason: str
-    blocked_by: str | None
-    tolerated: bool
-
-    @property
-    def attempt(self) -> int: ...
-    @property
-    def error(self) -> str | None: ...          # of the last finished attempt
-    @property
-    def exit_code(self) -> int | None: ...
-    def elapsed(self, now: float) -> float | None: ...   # of the current or last attempt, None before any
+_PENDING, _READY = TaskState.PENDING, TaskState.READY
+_RUNNING, _STOPPING, _RETRYING = TaskState.RUNNING, TaskState.STOPPING, TaskState.RETRYING
+_SUCCESS, _FAILED, _SKIPPED = TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED
+_CANCELLED = TaskState.CANCELLED
 
 
 class Changes(NamedTuple):
-    """What was touched since the last look. plan: anything that is not about one task."""
+    """What was touched since the last look.
+
+    tasks: indices of the tasks whose own row may look different. plan: anything that is not about
+    one task (the phase, the mode, the slots): every row may look different.
+    """
 
     tasks: set[int]
     plan: bool
 
 
+class Durations:
+    """A running mean and variance (Welford's method) of how long successful attempts took, in seconds."""
+
+    __slots__ = ("_squares", "count", "mean")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = 0.0
+        self._squares = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.count += 1
+        off = seconds - self.mean
+        self.mean += off / self.count
+        self._squares += off * (seconds - self.mean)
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation; None of fewer than two."""
+        return float((self._squares / (self.count - 1)) ** 0.5) if self.count > 1 else None
+
+
 class RunView:
-    plan: Plan
-    graph: Graph
-    run_id: str
-    phase: RunPhase
-    outcome: Outcome | None
-    failure_mode: FailureMode
-    max_parallel: int
-    tasks: list[TaskView]
-    counts: dict[TaskState, int]      # every TaskState is a key
-    stalled: dict[int, float]         # index -> offset since which it has been silent, oldest stall first
-    started_at: float | None
-    ended_at: float | None
-    last_seq: int
-    failures: list[int]               # indices of tasks now FAILED, in the order in which they failed
-    audit: list[Event]                # bounded (last 10,000): all events, oldest first (the events view, who changed what)
+    """A run as its events tell it. Folding an event costs the same in a plan of any size.
 
-    def __init__(self, graph: Graph, run_id: str) -> None: ...
+    That a task is READY is no event of its own: the view derives it from the needs, so that every
+    event leaves PENDING and READY exact.
+
+    tasks: by index. counts: every `TaskState` is a key. stalled: index -> offset since which the task
+    has been silent, oldest first. active: indices of what holds a slot (RUNNING or STOPPING).
+    started_at, ended_at: offsets. audit: the last `AUDIT_LIMIT` events, oldest first; audit_dropped:
+    how many came before them. durations: of the attempts that succeeded in this run.
+    """
+
+    def __init__(self, graph: Graph, run_id: str) -> None:
+        plan = graph.plan
+        self.plan = plan
+        self.graph = graph
+        self.run_id = run_id
+        self.phase = RunPhase.PENDING
+        self.outcome: Outcome | None = None
+        self.diagnosis: str | None = None
+        self.failure_mode = plan.failure_mode
+        self.max_parallel = plan.max_parallel
+        self.tasks = [
+            TaskView(index, task.name, task.retry.limit, len(graph.needs[index]))
+            for index, task in enumerate(plan.tasks)
+        ]
+        self.counts: dict[TaskState, int] = dict.fromkeys(TaskState, 0)
+        for task in self.tasks:
+            self.counts[task.state] += 1
+        self.stalled: dict[int, float] = {}
+        self.active: set[int] = set()
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
+        self.last_seq = 0
+        self.audit: list[Event] = []
+        self.audit_dropped = 0
+        self.durations = Durations()
+        self.capacity_due: float | None = None
+        """When a dispatcher that is full is asked again; it concerns everything that is ready."""
+        self._failures: dict[int, None] = {}
+        self._course: deque[float] = deque(maxlen=COURSE_LIMIT)
+        self._touched: set[int] = set()
+        self._plan_touched = False
+
     @classmethod
-    def from_snapshot(cls, graph: Graph, snapshot: Snapshot) -> RunView: ...
-    def apply(self, events: Iterable[Event]) -> None: ...
-    def drain_changes(self) -> Changes: ...
+    def from_snapshot(cls, graph: Graph, snapshot: Snapshot) -> RunView:
+        """The view of someone who joins late. Events up to the snapshot's number are ignored afterwards."""
+        view = cls(graph, snapshot.run_id)
+        view.phase = snapshot.phase
+        view.outcome = snapshot.outcome
+        view.failure_mode = snapshot.failure_mode
+        view.max_parallel = snapshot.max_parallel
+        view.last_seq = snapshot.seq
+        for task, kept in zip(view.tasks, snapshot.tasks, strict=True):
+            # the record of an attempt that goes on is still written to by its owner
+            task.attempts = [r if r.ended is not None else msgspec.structs.replace(r) for r in kept.attempts]
+            task.held = kept.held
+            task.stalled_since = kept.stalled_since
+            task.due = kept.due
+            task.reason = kept.reason
+            task.blocked_by = kept.blocked_by
+            if kept.state is _READY and kept.due is not None:
+                view.capacity_due = max(kept.due, view.capacity_due or 0.0)
+            view._enter(task, kept.state, kept.tolerated)
+        view._recall_times(snapshot)
+        view._course.clear()
+        view._course.append(view.health)
+        view._touched.clear()
+        return view
+
+    def _recall_times(self, snapshot: Snapshot) -> None:
+        """Rebuild what the snapshot holds only in the records of the attempts."""
+        last_end: dict[int, float] = {}
+        for task in self.tasks:
+            for record in task.attempts:
+                if record.ended is not None:
+                    last_end[task.index] = record.ended
+            if task.state is _SUCCESS and task.index in last_end:
+                self.durations.add(last_end[task.index] - task.attempts[-1].started)
+        self._failures = dict.fromkeys(sorted(self._failures, key=lambda i: (last_end.get(i, 0.0), i)))
+        stalls = [(t.stalled_since, t.index) for t in self.tasks if t.stalled_since is not None]
+        self.stalled = {index: since for since, index in sorted(stalls)}
+        if self.phase is not RunPhase.PENDING:
+            self.started_at = snapshot.began
+        if self.phase is RunPhase.COMPLETE:
+            self.ended_at = max(last_end.values(), default=snapshot.offset)
+
+    # ── looking ─────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def health(self) -> float: ...            # SPEC 5
+    def health(self) -> float:
+        """The share of success in all that has started or ended, 0..1. Pending work does not count;
+        retrying and stopping count as running, cancelled as failed."""
+        counts = self.counts
+        good = counts[_SUCCESS]
+        bad = counts[_FAILED] + counts[_SKIPPED] + counts[_CANCELLED]
+        going = counts[_RUNNING] + counts[_RETRYING] + counts[_STOPPING]
+        return good / max(1, good + bad + going)
+
     @property
-    def progress(self) -> float: ...          # terminal / all
+    def finished(self) -> int:
+        """How many tasks are terminal."""
+        counts = self.counts
+        return counts[_SUCCESS] + counts[_FAILED] + counts[_SKIPPED] + counts[_CANCELLED]
+
     @property
-    def slots_used(self) -> int: ...          # running + stopping
+    def progress(self) -> float:
+        """Terminal tasks of all, 0..1; 1 for a plan without tasks."""
+        return self.finished / len(self.tasks) if self.tasks else 1.0
+
     @property
-    def health_course(self) -> list[float]: ...   # recent healths, oldest first, at most 60; sampled on change
-    def elapsed(self, now: float) -> float: ...   # seconds since PLAN_STARTED, frozen at the end
-    def why(self, index: int, now: float) -> str: ...   # for every task that is not running: one short phrase
+    def slots_used(self) -> int:
+        return len(self.active)
+
+    @property
+    def failures(self) -> list[int]:
+        """Indices of the tasks now FAILED, in the order in which they failed."""
+        return list(self._failures)
+
+    @property
+    def health_course(self) -> list[float]:
+        """The last healths, oldest first, at most `COURSE_LIMIT`; one for each change."""
+        return list(self._course)
+
+    def elapsed(self, now: float) -> float:
+        """Seconds since the run began, standing still once it is complete; 0 before."""
+        if self.started_at is None:
+            return 0.0
+        return max(0.0, (now if self.ended_at is None else self.ended_at) - self.started_at)
+
+    def why(self, index: int, now: float, last_line: str = "") -> str:
+        """Why the task stands where it stands, in one short phrase (see `engine.view.reasons`)."""
+        return reasons.why(self, self.tasks[index], now, last_line)
+
+    def drain_changes(self) -> Changes:
+        """What was touched since the last call."""
+        changes = Changes(self._touched, self._plan_touched)
+        self._touched = set()
+        self._plan_touched = False
+        return changes
+
+    # ── folding ─────────────────────────────────────────────────────────────────────────────────
+
+    def apply(self, events: Iterable[Event]) -> None:
+        """Fold events in, in their order. Those that are known already (by number) are ignored."""
+        audit = self.audit
+        last_seq = self.last_seq
+        for event in events:
+            if event.seq > last_seq:
+                self.last_seq = last_seq = event.seq
+                audit.append(event)
+                _FOLD[type(event)](self, event)
+        excess = len(audit) - AUDIT_LIMIT
+        if excess > 0:
+            del audit[:excess]
+            self.audit_dropped += excess
+
+    def _enter(self, task: TaskView, state: TaskState, tolerated: bool = False) -> None:
+        """Move a task. Every change of a state goes through here."""
+        index = task.index
+        self._touched.add(index)
+        if state is _PENDING or state is _READY:
+            # "READY straight after" is not announced: what the needs say is the truth
+            state = _PENDING if task.unmet else _READY
+        old = task.state
+        if old is state and task.tolerated == tolerated:
+            return
+        was_met = old is _SUCCESS or task.tolerated
+        task.state = state
+        task.tolerated = tolerated
+        counts = self.counts
+        counts[old] -= 1
+        counts[state] += 1
+        if state is _RUNNING or state is _STOPPING:
+            self.active.add(index)
+        else:
+            self.active.discard(index)
+        if old is _FAILED:
+            del self._failures[index]
+        elif state is _FAILED:
+            self._failures[index] = None
+        if self.graph.special_conditions:
+            if old in TERMINAL or state in TERMINAL:
+                self._tell_dependents_apart(task, old, was_met)
+        elif was_met != (state is _SUCCESS or tolerated):
+            for dependent in self.graph.dependents[index]:
+                self._need_changed(dependent, 1 if was_met else -1)
+        health = self.health
+        if not self._course or self._course[-1] != health:
+            self._course.append(health)
+
+    def _tell_dependents_apart(self, task: TaskView, old: TaskState, was_met: bool) -> None:
+        """Recount the unmet needs where the dependents ask for different ends."""
+        special = self.graph.special_conditions
+        state = task.state
+        is_met = state is _SUCCESS or task.tolerated
+        for dependent in self.graph.dependents[task.index]:
+            condition = special.get((task.index, dependent), Condition.SUCCESS)
+            if condition is Condition.SUCCESS:
+                before, after = was_met, is_met
+            else:
+                ends = reasons.MET_BY[condition]
+                before, after = old in ends, state in ends
+            if before != after:
+                self._need_changed(dependent, 1 if before else -1)
+
+    def _need_changed(self, dependent: int, by: int) -> None:
+        """Count one more or one less unmet need; that alone makes a waiting task ready or pending."""
+        task = self.tasks[dependent]
+        task.unmet += by
+        self._touched.add(dependent)
+        if task.state is _PENDING:
+            if not task.unmet:
+                task.state = _READY
+                self.counts[_PENDING] -= 1
+                self.counts[_READY] += 1
+        elif task.state is _READY and task.unmet:
+            task.state = _PENDING
+            self.counts[_READY] -= 1
+            self.counts[_PENDING] += 1
+
+    def _revive(self, task: TaskView) -> None:
+        if task.stalled_since is not None:
+            task.stalled_since = None
+            del self.stalled[task.index]
+
+    def _end_attempt(self, task: TaskView, event: Any, error: str | None) -> bool:
+        """Close the record of the attempt that goes on; False if none does."""
+        if task.attempts and task.attempts[-1].ended is None:
+            record = task.attempts[-1]
+        elif event.duration and event.attempt > task.attempt:
+            # taken up while it was told to stop already: that is no event
+            record = AttemptRecord(event.attempt, event.offset - event.duration)
+            task.attempts.append(record)
+        else:
+            return False
+        record.ended = event.offset
+        record.exit_code = event.exit_code
+        record.error = error
+        return True
+
+    def _end(self, event: TaskEvent, reason: str = "") -> TaskView:
+        """What every event that ends a task or an attempt has in common."""
+        task = self.tasks[event.index]
+        self._revive(task)
+        task.due = None
+        task.reason = reason
+        return task
+
+    def _on_started(self, event: TaskStarted | TaskRetried) -> None:
+        task = self.tasks[event.index]
+        task.attempts.append(AttemptRecord(event.attempt, event.offset, where=event.where))
+        task.due = None
+        task.reason = ""
+        self.capacity_due = None
+        self._enter(task, event.state)
+
+    def _on_completed(self, event: TaskCompleted) -> None:
+        task = self._end(event, event.reason)
+        self.capacity_due = None
+        if self._end_attempt(task, event, None) and not event.reason:
+            self.durations.add(event.offset - task.attempts[-1].started)
+        self._enter(task, event.state)
+
+    def _on_failed(self, event: TaskFailed) -> None:
+        task = self._end(event)
+        self._end_attempt(task, event, event.error)
+        self._enter(task, event.state)
+
+    def _on_retry_scheduled(self, event: RetryScheduled) -> None:
+        task = self._end(event)
+        self._end_attempt(task, event, event.error)
+        task.due = event.due
+        self._enter(task, event.state)
+
+    def _on_skipped(self, event: TaskSkipped) -> None:
+        task = self._end(event, event.reason)
+        task.blocked_by = event.blocked_by
+        self._end_attempt(task, event, event.error)
+        self._enter(task, event.state, event.tolerated)
+
+    def _on_cancelled(self, event: TaskCancelled) -> None:
+        task = self._end(event, event.reason)
+        task.blocked_by = event.blocked_by
+        self._end_attempt(task, event, event.reason)
+        self._enter(task, event.state)
+
+    def _on_stopping(self, event: TaskStopping) -> None:
+        self._enter(self._end(event, event.reason), event.state)
+
+    def _on_reset(self, event: TaskReset) -> None:
+        task = self._end(event)
+        task.blocked_by = None
+        self._enter(task, event.state)
+
+    def _on_held(self, event: TaskHeld) -> None:
+        task = self.tasks[event.index]
+        task.held = True
+        self._enter(task, event.state)
+
+    def _on_released(self, event: TaskReleased) -> None:
+        task = self.tasks[event.index]
+        task.held = False
+        self._enter(task, event.state)
+
+    def _on_stalled(self, event: TaskStalled) -> None:
+        task = self.tasks[event.index]
+        self._revive(task)  # a second report replaces the first
+        since = event.offset - event.silent_for
+        task.stalled_since = since
+        self.stalled[task.index] = since
+        in_order = sorted(self.stalled.items(), key=lambda item: (item[1], item[0]))
+        self.stalled = dict(in_order)
+        self._touched.add(task.index)
+
+    def _on_stall_cleared(self, event: StallCleared) -> None:
+        self._revive(self.tasks[event.index])
+        self._touched.add(event.index)
+
+    def _on_deferred(self, event: DispatchDeferred) -> None:
+        task = self.tasks[event.index]
+        task.due = event.due
+        self.capacity_due = event.due
+        self._enter(task, event.state)
+
+    def _on_plan(self, event: PlanEvent) -> None:
+        self._plan_touched = True
+        self.phase = event.phase
+        if event.phase is not RunPhase.COMPLETE:
+            self.outcome = None
+            self.diagnosis = None
+            self.ended_at = None
+
+    def _on_plan_started(self, event: PlanStarted) -> None:
+        self._on_plan(event)
+        self.started_at = event.offset
+        self.max_parallel = event.max_parallel
+        self.failure_mode = event.failure_mode
+
+    def _on_plan_completed(self, event: PlanCompleted) -> None:
+        self._on_plan(event)
+        self.outcome = event.outcome
+        self.diagnosis = event.diagnosis
+        self.ended_at = event.offset
+
+    def _on_failure_mode(self, event: FailureModeChanged) -> None:
+        self._on_plan(event)
+        self.failure_mode = event.new
+
+    def _on_max_parallel(self, event: MaxParallelChanged) -> None:
+        self._on_plan(event)
+        self.max_parallel = event.new
+
+
+_FOLD: Final[dict[type[Event], Callable[[RunView, Any], None]]] = {
+    TaskStarted: RunView._on_started,
+    TaskRetried: RunView._on_started,
+    TaskCompleted: RunView._on_completed,
+    TaskFailed: RunView._on_failed,
+    RetryScheduled: RunView._on_retry_scheduled,
+    TaskSkipped: RunView._on_skipped,
+    TaskCancelled: RunView._on_cancelled,
+    TaskStopping: RunView._on_stopping,
+    TaskReset: RunView._on_reset,
+    TaskHeld: RunView._on_held,
+    TaskReleased: RunView._on_released,
+    TaskStalled: RunView._on_stalled,
+    StallCleared: RunView._on_stall_cleared,
+    DispatchDeferred: RunView._on_deferred,
+    PlanStarted: RunView._on_plan_started,
+    PlanCompleted: RunView._on_plan_completed,
+    PlanPaused: RunView._on_plan,
+    PlanResumed: RunView._on_plan,
+    FailureModeChanged: RunView._on_failure_mode,
+    MaxParallelChanged: RunView._on_max_parallel,
+}

@@ -1,0 +1,158 @@
+"""Why a task stands where it stands, in words short enough for a column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from engine.core.state import TERMINAL, RunPhase, TaskState
+from engine.plan.model import Condition
+from engine.view.text import one_line
+from engine.view.timing import short
+
+if TYPE_CHECKING:
+    from engine.view.run_view import RunView
+    from engine.view.task_view import TaskView
+
+MET_BY: Final[dict[Condition, frozenset[TaskState]]] = {
+    Condition.SUCCESS: frozenset({TaskState.SUCCESS}),
+    Condition.FAILED: frozenset({TaskState.FAILED}),
+    Condition.FINISHED: TERMINAL,
+    Condition.SKIPPED: frozenset({TaskState.SKIPPED}),
+}
+"""The states that meet a need. SUCCESS is met by a tolerated failure besides."""
+
+NAMED_NEEDS: Final = 2
+"""How many needs are named before the rest is only counted."""
+
+_ASKED_TO: Final = {
+    Condition.SUCCESS: "",
+    Condition.FAILED: " to fail",
+    Condition.FINISHED: " to finish",
+    Condition.SKIPPED: " to be skipped",
+}
+
+
+def is_met(view: RunView, needed: int, dependent: int) -> bool:
+    """Whether `dependent` has what it asks of `needed`."""
+    condition = view.graph.special_conditions.get((needed, dependent), Condition.SUCCESS)
+    task = view.tasks[needed]
+    return task.state in MET_BY[condition] or (condition is Condition.SUCCESS and task.tolerated)
+
+
+def why(view: RunView, task: TaskView, now: float, last_line: str = "") -> str:
+    """One short phrase without control characters; "" if there is nothing to explain.
+
+    last_line: what the task printed last; it is added where a failure does not say it already.
+    """
+    return one_line(_WHY[task.state](view, task, now, last_line))
+
+
+def _pending(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+    waits = _ending(view) or _waits_for(view, task)
+    return f"held, {waits}" if task.held else waits
+
+
+def _ready(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+    if task.held:
+        return "held"
+    if view.phase is RunPhase.PENDING:
+        return "the run has not begun"
+    if view.phase is RunPhase.PAUSED:
+        return "plan is paused"
+    ending = _ending(view)
+    if ending:
+        return ending
+    if view.slots_used >= view.max_parallel:
+        return f"no free slot ({view.slots_used}/{view.max_parallel})"
+    due = max(task.due or 0.0, view.capacity_due or 0.0)
+    if due > now:
+        return f"no capacity, asked again in {short(due - now)}"
+    return "starting"
+
+
+def _running(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+    return "" if task.stalled_since is None else f"silent {short(now - task.stalled_since)}"
+
+
+def _retrying(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+    if task.due is not None and task.due > now and not task.held:
+        following = task.attempt + 1
+        return f"retry in {short(task.due - now)} ({following}/{max(task.max_attempts, following)})"
+    # the back-off is over; what it waits for now is what any other task would wait for
+    return _pending(view, task, now, last_line) if task.unmet else _ready(view, task, now, last_line)
+
+
+def _stopping(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+    return _say("stopping", task.reason)
+
+
+def _success(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+    return _say("marked as done", task.reason) if task.reason else ""
+
+
+def _failed(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+    return _with_last_line(task.error or "failed", last_line)
+
+
+def _skipped(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+    if task.tolerated:
+        return _say("tolerated", _with_last_line(task.error or "", last_line))
+    return _say("skipped", task.reason)
+
+
+def _cancelled(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+    return _say("cancelled", task.reason)
+
+
+_WHY: Final[dict[TaskState, Callable[[RunView, TaskView, float, str], str]]] = {
+    TaskState.PENDING: _pending,
+    TaskState.READY: _ready,
+    TaskState.RUNNING: _running,
+    TaskState.RETRYING: _retrying,
+    TaskState.STOPPING: _stopping,
+    TaskState.SUCCESS: _success,
+    TaskState.FAILED: _failed,
+    TaskState.SKIPPED: _skipped,
+    TaskState.CANCELLED: _cancelled,
+}
+
+
+def _ending(view: RunView) -> str:
+    if view.phase is RunPhase.DRAINING:
+        return "plan is draining: will not start"
+    return "plan is being cancelled" if view.phase is RunPhase.CANCELLING else ""
+
+
+def _waits_for(view: RunView, task: TaskView) -> str:
+    """The needs not met yet, the first by name, each with what is asked of it where that is not success."""
+    special = view.graph.special_conditions
+    names: list[str] = []
+    left = task.unmet
+    for needed in view.graph.needs[task.index]:
+        if is_met(view, needed, task.index):
+            continue
+        condition = special.get((needed, task.index), Condition.SUCCESS)
+        need = view.tasks[needed]
+        if need.state in TERMINAL:
+            wish = "" if condition is Condition.SUCCESS else f", not {condition}"
+            return f"can't be met: {need.name} is {need.state}{wish}"
+        names.append(need.name + _ASKED_TO[condition])
+        left -= 1
+        if len(names) == NAMED_NEEDS:
+            break
+    more = f" +{left}" if left else ""
+    return f"waits for {', '.join(names)}{more}"
+
+
+def _say(what: str, reason: str) -> str:
+    """ "skipped: lint failed", but not "cancelled: cancelled by anna"."""
+    if not reason:
+        return what
+    return reason if reason.startswith(what) else f"{what}: {reason}"
+
+
+def _with_last_line(error: str, last_line: str) -> str:
+    if not last_line or last_line in error:
+        return error
+    return f"{error}: {last_line}" if error else last_line

@@ -1,0 +1,118 @@
+"""Times in words, and a first estimate of how long a run still takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from engine.core.state import TERMINAL, RunPhase, TaskState
+
+if TYPE_CHECKING:
+    from engine.view.run_view import RunView
+
+MINUTE: Final = 60
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+
+
+def clock(seconds: float) -> str:
+    """Elapsed time as on a watch: 0:42, 12:04, 1:02:03. Whole seconds, rounded down."""
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def short(seconds: float) -> str:
+    """A span as a plan would spell it, in two units at most: 0.4s, 31s, 3m5s, 2h10m, 3d4h."""
+    if seconds < 0.95:
+        return f"{max(0.0, seconds):.1f}s"
+    whole = round(seconds)
+    for size, unit, part, part_unit in (
+        (DAY, "d", HOUR, "h"),
+        (HOUR, "h", MINUTE, "m"),
+        (MINUTE, "m", 1, "s"),
+    ):
+        if whole >= size:
+            more = whole % size // part
+            return f"{whole // size}{unit}{more}{part_unit}" if more else f"{whole // size}{unit}"
+    return f"{whole}s"
+
+
+def rough(seconds: float) -> str:
+    """A span as one would guess it: to five seconds below a minute, to whole minutes below an hour."""
+    if seconds < MINUTE - 2.5:
+        return f"{max(5, 5 * round(seconds / 5))}s"
+    step = MINUTE if seconds < HOUR else 10 * MINUTE
+    return short(step * max(1, round(seconds / step)))
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """How long a run still takes, in seconds: low <= likely <= high, an 80 % guess and not a promise."""
+
+    low: float
+    likely: float
+    high: float
+
+    def words(self) -> str:
+        """ "about 3m left (2m-5m)"; without the range where it says nothing more."""
+        likely, low, high = rough(self.likely), rough(self.low), rough(self.high)
+        return f"about {likely} left" if low == high else f"about {likely} left ({low}-{high})"
+
+
+SPREAD: Final = 1.28
+"""Standard deviations to either side that hold 80 % of a normal distribution."""
+
+OVERTIME: Final = 0.25
+"""What a task that runs longer than the mean is guessed to need still, as a part of the mean."""
+
+
+def estimate(view: RunView, now: float) -> Estimate | None:
+    """How long the run still takes, from how long this run's own tasks have taken so far.
+
+    None where nothing is known: before the first success, while the plan is paused, when nothing is
+    left. It bounds the rest from both sides, by the work divided among the slots and by the longest
+    chain of tasks, so it looks at every unfinished task: ask once a second, not once a frame.
+    """
+    known = view.durations
+    if not known.count or view.phase in (RunPhase.PENDING, RunPhase.PAUSED, RunPhase.COMPLETE):
+        return None
+    mean = known.mean
+    running = [
+        max(mean - (view.tasks[index].elapsed(now) or 0.0), mean * OVERTIME) for index in sorted(view.active)
+    ]
+    waiting = chain = 0
+    if view.phase is RunPhase.RUNNING:
+        counts = view.counts
+        waiting = counts[TaskState.PENDING] + counts[TaskState.READY] + counts[TaskState.RETRYING]
+        chain = _longest_chain(view) if waiting else 0
+    if not waiting and not running:
+        return None
+    # work and time in seconds; a chain begins with what runs already, if anything does
+    work = sum(running) + waiting * mean
+    in_turn = max(running, default=0.0) if not waiting else chain * mean
+    shared = work / view.max_parallel
+    likely = max(shared, in_turn)
+    # the mean is itself uncertain, and the fewer are known, the more so
+    deviation = mean if known.deviation is None else known.deviation
+    left = waiting + len(running)
+    doubt = SPREAD * deviation * (left + left * left / known.count) ** 0.5
+    margin = max(doubt / view.max_parallel, SPREAD * deviation * max(1, chain) ** 0.5)
+    # list scheduling takes no longer than both bounds together (Graham 1969)
+    return Estimate(
+        low=max(likely - margin, likely * 0.25),
+        likely=likely,
+        high=likely + max(margin, min(shared, in_turn) * (1 - 1 / view.max_parallel)),
+    )
+
+
+def _longest_chain(view: RunView) -> int:
+    """How many unfinished tasks stand in the longest row, one needing the other."""
+    tasks, dependents = view.tasks, view.graph.dependents
+    below = [0] * len(tasks)
+    longest = 0
+    for index in reversed(view.graph.order):
+        if tasks[index].state not in TERMINAL:
+            below[index] = here = 1 + max((below[d] for d in dependents[index]), default=0)
+            longest = max(longest, here)
+    return longest
