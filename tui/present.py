@@ -6,11 +6,8 @@ or a terminal without Unicode changes all of them alike.
 
 from __future__ import annotations
 
-import locale
-import os
-import sys
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from rich.cells import cell_len
 from rich.style import Style
@@ -19,34 +16,9 @@ from textual.theme import Theme
 from textual.widget import Widget
 
 from engine.core.state import TaskState
-from engine.plan.model import FailureMode
-
-
-class Mark(NamedTuple):
-    """How a state is shown. glyph, plain: one cell each. colour: a variable of the theme."""
-
-    glyph: str
-    plain: str
-    colour: str
-
-
-MARKS: Final[dict[TaskState, Mark]] = {
-    TaskState.PENDING: Mark("○", ".", "muted"),
-    TaskState.READY: Mark("◎", "o", "secondary"),
-    TaskState.RUNNING: Mark("◐", "*", "primary"),
-    TaskState.RETRYING: Mark("↻", "~", "warning"),
-    TaskState.STOPPING: Mark("◧", "%", "warning"),
-    TaskState.SUCCESS: Mark("✔", "+", "success"),
-    TaskState.FAILED: Mark("✖", "X", "error"),
-    TaskState.SKIPPED: Mark("⊘", "/", "muted"),
-    TaskState.CANCELLED: Mark("■", "#", "cancelled"),
-}
-
-MODE_WORDS: Final[dict[FailureMode, str]] = {
-    FailureMode.FAIL_FAST: "fail-fast",
-    FailureMode.CONTINUE_ON_ERROR: "continue-on-error",
-    FailureMode.PAUSE_ON_FAILURE: "pause-on-failure",
-}
+from tui.marks import MARKS as MARKS
+from tui.marks import MODE_WORDS as MODE_WORDS
+from tui.marks import wants_ascii as wants_ascii
 
 HEALTHY: Final = 0.8
 UNHEALTHY: Final = 0.5
@@ -180,21 +152,6 @@ def look_of(widget: Widget) -> Look:
     """The look of the app that the widget is in; the default one in an app that has none."""
     look = getattr(widget.app, "look", None)
     return look if isinstance(look, Look) else PLAIN_LOOK
-
-
-def wants_ascii() -> bool:
-    """Whether the terminal cannot be trusted with more than ASCII.
-
-    `PLANDECK_ASCII=1` says so; else it is read from the locale, and from `TERM` for the Linux
-    virtual console, whose font lacks most signs.
-    """
-    asked = os.environ.get("PLANDECK_ASCII", "")
-    if asked:
-        return asked != "0"
-    if os.environ.get("TERM") in ("linux", "dumb", "vt100", "vt220"):
-        return True
-    encoding = getattr(sys.__stdout__, "encoding", None) or locale.getpreferredencoding(False)
-    return "utf" not in encoding.lower()
 
 
 def cut(text: str, width: int, ellipsis: str = "…") -> str:
