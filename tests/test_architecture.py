@@ -24,7 +24,8 @@ RUN_IMPORT_LINTER = "from importlinter.cli import lint_imports_command; lint_imp
 
 CORE_MAY_IMPORT = {
     "__future__", "bisect", "collections", "dataclasses", "enum", "functools", "heapq", "itertools", "math",
-    "operator", "typing", "msgspec", "random.Random", "engine.core", "engine.errors", "engine.plan.graph", "engine.plan.model",
+    "operator", "typing", "msgspec", "random.Random",
+    "engine.core", "engine.errors", "engine.plan.graph", "engine.plan.model",
 }  # fmt: skip
 
 
