@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import Enum, StrEnum
 from typing import Final, NamedTuple
 
@@ -46,78 +46,83 @@ class Key(NamedTuple):
     action: str
     label: str
     tooltip: str
-    rank: int
     group: Group
     place: Place
 
 
 # fmt: off
-_TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str, int], ...]], ...]] = (
+_TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ...]], ...]] = (
     (Group.MOVE, Place.LIST, (
-        ("move.up", "up,k", "cursor_up", "up", "One line up.", 0),
-        ("move.down", "down,j", "cursor_down", "down", "One line down.", 0),
-        ("move.top", "g,home", "cursor_top", "top", "To the first line.", 0),
-        ("move.bottom", "G,end", "cursor_bottom", "end", "To the last line.", 0),
-        ("move.half-up", "ctrl+u", "cursor_half_up", "half up", "Half a page up.", 0),
-        ("move.half-down", "ctrl+d", "cursor_half_down", "half down", "Half a page down.", 0),
-        ("move.page-up", "pageup", "cursor_page_up", "page up", "A page up.", 0),
-        ("move.page-down", "pagedown", "cursor_page_down", "page down", "A page down.", 0),
-        ("open", "enter", "open", "open", "Open: the log of the task, or a folded branch.", 0),
+        ("move.up", "up,k", "cursor_up", "up", "One line up."),
+        ("move.down", "down,j", "cursor_down", "down", "One line down."),
+        ("move.top", "g,home", "cursor_top", "top", "To the first line."),
+        ("move.bottom", "G,end", "cursor_bottom", "end", "To the last line."),
+        ("move.half-up", "ctrl+u", "cursor_half_up", "half up", "Half a page up."),
+        ("move.half-down", "ctrl+d", "cursor_half_down", "half down", "Half a page down."),
+        ("move.page-up", "pageup", "cursor_page_up", "page up", "A page up."),
+        ("move.page-down", "pagedown", "cursor_page_down", "page down", "A page down."),
+        ("open", "enter", "open", "open", "Open: the log of the task, or a folded branch."),
+    )),
+    (Group.MOVE, Place.TREE, (
+        ("tree.fold", "left", "fold", "fold", "Fold the branch, or go to its parent."),
+        ("tree.unfold", "right", "unfold", "unfold", "Unfold the branch."),
+        ("tree.fold-all", "shift+left", "fold_all", "fold all", "Fold every branch that may be folded."),
+        ("tree.unfold-all", "shift+right", "unfold_all", "unfold all", "Unfold every branch."),
     )),
     (Group.MOVE, Place.RUN, (
-        ("back", "escape", "back", "back", "One step back: out of search, zoom or log. Never quits.", 0),
+        ("back", "escape", "back", "back", "One step back: out of search, zoom or log. Never quits."),
     )),
     (Group.LOOK, Place.RUN, (
-        ("view.tree", "1", "view('tree')", "plan", "Go to the plan as a tree.", 0),
-        ("view.table", "2", "view('table')", "tasks", "Go to the table of tasks.", 0),
-        ("view.log", "3", "view('log')", "log", "Go to the log pane.", 0),
-        ("pane.next", "tab", "pane(1)", "next pane", "To the next pane.", 0),
-        ("pane.previous", "shift+tab", "pane(-1)", "previous pane", "To the pane before.", 0),
-        ("zoom", "z", "zoom", "zoom", "Give the whole screen to this pane, and back.", 0),
-        ("task.log", "l", "log", "log", "Show the log of the selected task.", 10),
-        ("task.details", "d", "details", "details", "Needs, settings and every attempt of the task.", 11),
+        ("view.tree", "1", "view('tree')", "plan", "Go to the plan as a tree."),
+        ("view.table", "2", "view('table')", "tasks", "Go to the table of tasks."),
+        ("view.log", "3", "view('log')", "log", "Go to the log pane."),
+        ("pane.next", "tab", "pane(1)", "next pane", "To the next pane."),
+        ("pane.previous", "shift+tab", "pane(-1)", "previous pane", "To the pane before."),
+        ("zoom", "z", "zoom", "zoom", "Give the whole screen to this pane, and back."),
+        ("task.log", "l", "log", "log", "Show the log of the selected task."),
+        ("task.details", "d", "details", "details", "Needs, settings and every attempt of the task."),
     )),
     (Group.FIND, Place.RUN, (
-        ("find", "slash", "find", "find", "Find: filters the table, searches tree and log.", 6),
-        ("find.next", "n", "find_next(1)", "next", "To the next place found.", 0),
-        ("find.previous", "N", "find_next(-1)", "previous", "To the place found before.", 0),
-        ("find.failed-only", "F", "failed_only", "failed only", "Only failed tasks in the table, or all.", 0),
-        ("find.trouble", "e", "next_trouble", "next failure", "To the next task that failed or stalled.", 9),
+        ("find", "slash", "find", "find", "Find: filters the table, searches tree and log."),
+        ("find.next", "n", "find_next(1)", "next", "To the next place found."),
+        ("find.previous", "N", "find_next(-1)", "previous", "To the place found before."),
+        ("find.failed-only", "F", "failed_only", "failed only", "Only failed tasks in the table, or all."),
+        ("find.trouble", "e", "next_trouble", "next failure", "To the next task that failed or stalled."),
     )),
     (Group.TASK, Place.TABLE, (
-        ("task.mark", "space", "mark", "mark", "Mark it: actions then go to all that are marked.", 0),
+        ("task.mark", "space", "mark", "mark", "Mark it: actions then go to all that are marked."),
     )),
     (Group.TASK, Place.RUN, (
-        ("task.retry", "r", "retry", "retry", "Run the task again.", 1),
-        ("task.retry-all", "R", "retry_downstream", "retry all after", "Run it and all after it again.", 0),
-        ("task.cancel", "x", "cancel", "cancel", "Stop the task, or never start it.", 2),
-        ("task.kill", "X", "kill", "kill", "Stop the task at once, without its grace period.", 0),
-        ("task.hold", "H", "hold", "hold", "Hold the task back from starting, or release it.", 12),
-        ("task.settle", "S", "settle", "skip", "Skip the task, or mark it succeeded.", 13),
+        ("task.retry", "r", "retry", "retry", "Run the task again."),
+        ("task.retry-all", "R", "retry_downstream", "retry all after", "Run it and all after it again."),
+        ("task.cancel", "x", "cancel", "cancel", "Stop the task, or never start it."),
+        ("task.kill", "X", "kill", "kill", "Stop the task at once, without its grace period."),
+        ("task.hold", "H", "hold", "hold", "Hold the task back from starting, or release it."),
+        ("task.settle", "S", "settle", "skip", "Skip the task, or mark it succeeded."),
     )),
     (Group.PLAN, Place.RUN, (
-        ("plan.retry-failed", "ctrl+r", "retry_failed", "retry failed", "Run every failed task again.", 0),
-        ("plan.cancel", "ctrl+x", "cancel_plan", "cancel run", "Stop all that runs and start no more.", 0),
-        ("plan.mode", "M", "failure_mode", "failure mode", "Choose what a failure means from now on.", 3),
-        ("plan.slots-up", "plus", "slots(1)", "more slots", "One more task at once.", 4),
-        ("plan.slots-down", "minus", "slots(-1)", "fewer slots", "One fewer at once; stops nothing.", 0),
-        ("plan.pause", "p", "pause", "pause", "Start nothing new, or go on.", 5),
+        ("plan.retry-failed", "ctrl+r", "retry_failed", "retry failed", "Run every failed task again."),
+        ("plan.cancel", "ctrl+x", "cancel_plan", "cancel run", "Stop all that runs and start no more."),
+        ("plan.mode", "M", "failure_mode", "failure mode", "Choose what a failure means from now on."),
+        ("plan.slots-up", "plus", "slots(1)", "more slots", "One more task at once."),
+        ("plan.slots-down", "minus", "slots(-1)", "fewer slots", "One fewer at once; stops nothing."),
+        ("plan.pause", "p", "pause", "pause", "Start nothing new, or go on."),
     )),
     (Group.LOG, Place.RUN, (
-        ("log.follow", "f", "log_follow", "follow", "Keep to the end of the log, or stop doing so.", 0),
-        ("log.wrap", "w", "log_wrap", "wrap", "Wrap long lines of the log, or cut them.", 0),
-        ("log.times", "t", "log_times", "times", "Show when each line of the log came, or not.", 0),
+        ("log.follow", "f", "log_follow", "follow", "Keep to the end of the log, or stop doing so."),
+        ("log.wrap", "w", "log_wrap", "wrap", "Wrap long lines of the log, or cut them."),
+        ("log.times", "t", "log_times", "times", "Show when each line of the log came, or not."),
     )),
     (Group.CONSOLE, Place.APP, (
-        ("commands", "colon,ctrl+p", "command_palette", "commands", "Find any of these actions by name.", 7),
-        ("theme", "", "change_theme", "theme", "Choose the colours.", 0),
-        ("help", "question_mark,f1", "help", "help", "All keys, as they are set.", 8),
-        ("quit", "q", "leave", "quit", "Leave; while the run goes on, asks what becomes of it.", 1),
+        ("commands", "colon,ctrl+p", "command_palette", "commands", "Find any of these actions by name."),
+        ("theme", "", "change_theme", "theme", "Choose the colours."),
+        ("help", "question_mark,f1", "help", "help", "All keys, as they are set."),
+        ("quit", "q", "leave", "quit", "Leave; while the run goes on, asks what becomes of it."),
     )),
     (Group.CONSOLE, Place.ANYWHERE, (
-        ("quit.anywhere", "ctrl+q", "leave", "quit", "The same, from a dialog or a text field too.", 0),
+        ("quit.anywhere", "ctrl+q", "leave", "quit", "The same, from a dialog or a text field too."),
         ("interrupt", "ctrl+c", "interrupt", "copy or quit",
-         "Copy what is selected, else quit. Twice within two seconds cancels the run.", 0),
+         "Copy what is selected, else quit. Twice within two seconds cancels the run."),
     )),
 )
 # fmt: on
@@ -125,6 +130,48 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str, int
 KEYMAP: Final[tuple[Key, ...]] = tuple(
     Key(*row, group, place) for group, place, rows in _TABLE for row in rows
 )
+
+
+class Hint(NamedTuple):
+    """What the footer says. ids: the entries named together. label: where theirs does not do."""
+
+    ids: tuple[str, ...]
+    label: str = ""
+
+
+_ALWAYS: Final = (Hint(("help",)), Hint(("quit",)))
+
+TASK_HINTS: Final = (
+    Hint(("task.retry",)),
+    Hint(("task.cancel",)),
+    Hint(("plan.mode",), "mode"),
+    Hint(("plan.slots-up", "plan.slots-down"), "slots"),
+    Hint(("plan.pause",)),
+    Hint(("find",)),
+    Hint(("commands",), "more"),
+    Hint(("find.trouble",)),
+    Hint(("task.log",)),
+    Hint(("task.details",)),
+    Hint(("zoom",)),
+    Hint(("task.hold",)),
+    *_ALWAYS,
+)
+"""In tree and table, most important first; the last two are shown at any width."""
+
+LOG_HINTS: Final = (
+    Hint(("log.follow",)),
+    Hint(("log.wrap",)),
+    Hint(("log.times",)),
+    Hint(("find",)),
+    Hint(("find.next", "find.previous"), "next"),
+    Hint(("zoom",)),
+    Hint(("back",)),
+    Hint(("commands",), "more"),
+    Hint(("task.retry",)),
+    Hint(("task.cancel",)),
+    *_ALWAYS,
+)
+"""In the log."""
 
 BY_ID: Final[dict[str, Key]] = {key.id: key for key in KEYMAP}
 
@@ -162,20 +209,23 @@ _SHOWN: Final[dict[str, str]] = {
     "enter": "Enter",
     "space": "Space",
     "tab": "Tab",
-    "shift+tab": "Shift+Tab",
     "pageup": "PgUp",
     "pagedown": "PgDn",
     "up": "Up",
     "down": "Down",
+    "left": "Left",
+    "right": "Right",
     "home": "Home",
     "end": "End",
     "f1": "F1",
+    "ctrl": "Ctrl",
+    "shift": "Shift",
 }
 
 
 def shown(keys: str) -> str:
-    """Keys as people read them; the first only is `shown(keys.partition(",")[0])`."""
-    return " ".join(_SHOWN.get(key, key) for key in _split(keys))
+    """Keys as people read them, blanks between them: "? F1", "Ctrl+R"."""
+    return " ".join(_one(key.strip()) for key in keys.split(",") if key.strip())
 
 
 def first(keys: str) -> str:
@@ -183,5 +233,6 @@ def first(keys: str) -> str:
     return shown(keys.partition(",")[0])
 
 
-def _split(keys: str) -> Iterable[str]:
-    return (key.strip() for key in keys.split(",") if key.strip())
+def _one(key: str) -> str:
+    parts = [_SHOWN.get(part, part) for part in key.split("+")]
+    return "+".join([*parts[:-1], parts[-1].upper()] if len(parts) > 1 and len(parts[-1]) == 1 else parts)

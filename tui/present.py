@@ -1,4 +1,4 @@
-"""How things look: a glyph, a colour and a word for every state, and text made fit for the screen.
+"""How things look: a glyph, a colour and a word for every state, and text cut to fit.
 
 Every widget takes its glyphs and styles from the one `Look` of the app, so that a theme, `NO_COLOR`
 or a terminal without Unicode changes all of them alike.
@@ -16,6 +16,7 @@ from textual.theme import Theme
 from textual.widget import Widget
 
 from engine.core.state import TaskState
+from engine.view.timing import clock as clock
 from tui.marks import MARKS as MARKS
 from tui.marks import MODE_WORDS as MODE_WORDS
 from tui.marks import wants_ascii as wants_ascii
@@ -168,48 +169,3 @@ def cut(text: str, width: int, ellipsis: str = "…") -> str:
             break
         kept.append(character)
     return "".join(kept).rstrip() + ellipsis
-
-
-_CONTROLS: Final[dict[int, str]] = (
-    {code: chr(0x2400 + code) for code in range(0x20)}
-    | {0x7F: "\u2421"}
-    | dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}")
-    # signs that turn the direction of the text around them, or end a line
-    | dict.fromkeys(
-        (0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
-        "\N{REPLACEMENT CHARACTER}",
-    )
-)
-
-
-def safe(text: str) -> str:
-    """`text` without anything that a terminal would obey; what was there stays visible."""
-    return text if text.isascii() and text.isprintable() else text.translate(_CONTROLS)
-
-
-def clock(seconds: float) -> str:
-    """A duration as a clock shows it: 0:42, 12:04, 1:02:03, 2d 03:04."""
-    whole = max(0, int(seconds))
-    minutes, second = divmod(whole, 60)
-    hours, minute = divmod(minutes, 60)
-    if hours >= 24:
-        days, hour = divmod(hours, 24)
-        return f"{days}d {hour:02}:{minute:02}"
-    if hours:
-        return f"{hours}:{minute:02}:{second:02}"
-    return f"{minute}:{second:02}"
-
-
-def brief(seconds: float) -> str:
-    """A duration in its largest unit or two, for a sentence: 31s, 3m, 1h20m."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 600:
-        minute, second = divmod(whole, 60)
-        return f"{minute}m{second:02}s" if second else f"{minute}m"
-    minutes = round(whole / 60)
-    if minutes < 60:
-        return f"{minutes}m"
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}h{minute:02}m" if minute else f"{hours}h"

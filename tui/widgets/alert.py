@@ -1,0 +1,144 @@
+"""`Alert`: one row that says what needs a person now: a stall, a failure, a pause, the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+
+from engine.core.state import Outcome, RunPhase, TaskState
+from engine.view.run_view import Changes, RunView
+from engine.view.text import one_line
+from engine.view.timing import clock, short
+from tui.present import Look
+from tui.widgets.line import Line
+
+
+class _Notice(NamedTuple):
+    """words: cut where there is no room. advice: the keys that help, at the right, kept whole."""
+
+    words: str
+    advice: str
+    style: Style
+
+
+class Alert(Line):
+    """The row is always there, so that nothing jumps when something happens; in calm times it tells
+    about the selected task."""
+
+    def __init__(self, view: RunView) -> None:
+        super().__init__(id="alert")
+        self._view = view
+        self._selected: int | None = None
+        self._now = 0.0
+        self._last_lines: dict[int, str] = {}
+
+    def rebind(self, view: RunView) -> None:
+        """Show another view of the run."""
+        self._view = view
+
+    def select(self, index: int | None) -> None:
+        """Tell about this task in calm times, and what to do about it when it is in trouble."""
+        if index != self._selected:
+            self._selected = index
+            self.renew()
+
+    def update_from(self, changes: Changes, now: float) -> None:
+        """Repaint what is different at `now`."""
+        self._now = now
+        self.renew()
+
+    def hear(self, index: int, last_line: str) -> None:
+        """What a stalled task printed last."""
+        self._last_lines[index] = last_line
+
+    def draw(self, look: Look, width: int) -> Iterable[Segment]:
+        notice = self._notice(look)
+        advice = f"  {notice.advice} " if notice.advice else ""
+        if cell_len(advice) > width // 2:
+            advice = ""
+        words = look.cut(f" {notice.words}", width - cell_len(advice))
+        yield Segment(words + " " * (width - cell_len(words) - cell_len(advice)), notice.style)
+        yield Segment(advice, notice.style)
+
+    def _notice(self, look: Look) -> _Notice:
+        view = self._view
+        if view.stalled:
+            return self._stall(look)
+        if view.phase is RunPhase.COMPLETE:
+            return self._end(look)
+        if view.phase in (RunPhase.CANCELLING, RunPhase.DRAINING):
+            return self._ending(look)
+        if view.failures:
+            return self._failure(look)
+        if view.phase is RunPhase.PAUSED:
+            return _Notice("Paused: nothing new starts.", "p resume", look.warning)
+        return self._calm(look)
+
+    def _stall(self, look: Look) -> _Notice:
+        """The selected task if it is stalled, else the one that has been silent longest."""
+        stalled = self._view.stalled
+        index = self._selected if self._selected in stalled else next(iter(stalled))
+        silent = short(self._now - stalled[index])
+        words = f"! {one_line(self._view.tasks[index].name)} has been silent for {silent}."
+        last = self._last_lines.get(index, "")
+        if last:
+            words += f' Last: "{one_line(last)}"'
+        if len(stalled) > 1:
+            words += f" (and {len(stalled) - 1} more)"
+        advice = "x cancel  l log" if index == self._selected else "e go to it"
+        return _Notice(words, advice, look.warning_block)
+
+    def _failure(self, look: Look) -> _Notice:
+        view = self._view
+        index = self._selected if self._selected in view.failures else view.failures[-1]
+        task = view.tasks[index]
+        words = f"{look.glyph(TaskState.FAILED)} {one_line(task.name)} failed: {view.why(index, self._now)}"
+        if len(view.failures) > 1:
+            words += f" (and {len(view.failures) - 1} more)"
+        advice = "r retry  l log" if index == self._selected else "e go to it"
+        if view.phase is RunPhase.PAUSED:
+            words = f"Paused: {words}"
+            advice += "  p resume"
+        return _Notice(words, advice, look.error)
+
+    def _ending(self, look: Look) -> _Notice:
+        view = self._view
+        running = view.slots_used
+        tasks = f"{running} task" if running == 1 else f"{running} tasks"
+        if view.phase is RunPhase.DRAINING:
+            return _Notice(f"Draining: {tasks} to finish, nothing new starts.", "ctrl+x cancel", look.warning)
+        return _Notice(f"Cancelling: {tasks} to stop.", "q hurry", look.warning)
+
+    def _end(self, look: Look) -> _Notice:
+        view = self._view
+        took = clock(view.elapsed(self._now))
+        if view.diagnosis:
+            return _Notice(f"Ended by a defect: {one_line(view.diagnosis)}", "q quit", look.error)
+        if view.failures:
+            first = view.tasks[view.failures[0]]
+            more = f" (and {len(view.failures) - 1} more)" if len(view.failures) > 1 else ""
+            words = (
+                f"Ended after {took}: {one_line(first.name)} failed{more}: {view.why(first.index, self._now)}"
+            )
+            return _Notice(words, "e go to it  ctrl+r retry failed  q quit", look.error)
+        if view.outcome is Outcome.SUCCESS:
+            return _Notice(f"All done after {took}.", "q quit", look.success)
+        return _Notice(f"Ended after {took}: {view.outcome or 'unknown'}.", "q quit", look.warning)
+
+    def _calm(self, look: Look) -> _Notice:
+        if self._selected is None:
+            return _Notice("", "", look.muted)
+        task = self._view.plan.tasks[self._selected]
+        if task.description:
+            what = task.description
+        elif isinstance(task.run, str):
+            what = " ".join(task.run.split())
+        elif task.run is not None:
+            what = " ".join(task.run)
+        else:
+            what = f"simulated, {short(task.simulate.duration)}" if task.simulate else ""
+        return _Notice(f"{one_line(task.name)}: {one_line(what)}", "", look.muted)

@@ -1,0 +1,297 @@
+"""`Frame`: the box around the panes, with shared borders; it lays them out, as split panes or as tabs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Offset, Region, Size, Spacing
+from textual.layout import ArrangeResult, Layout, WidgetPlacement
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.present import Look, look_of
+
+SPLIT_WIDTH: Final = 80
+SPLIT_HEIGHT: Final = 13
+"""Below either the panes become tabs: the smallest frame in which three panes show something."""
+
+
+class PaneId(IntEnum):
+    """The panes, in the order of `Tab` and of their numbers on screen."""
+
+    TREE = 0
+    TABLE = 1
+    LOG = 2
+
+
+class Split(NamedTuple):
+    """Where the shared borders run. column: between tree and table. row: above the log."""
+
+    column: int
+    row: int
+
+
+def split(size: Size) -> Split | None:
+    """The split of a frame, None if it is too small to be split."""
+    if size.width < SPLIT_WIDTH or size.height < SPLIT_HEIGHT:
+        return None
+    tree = min(44, max(22, size.width * 3 // 10))
+    rows = size.height - 3
+    log = max(4, rows * 2 // 5)
+    return Split(column=tree + 1, row=1 + rows - log)
+
+
+def regions(size: Size, alone: PaneId | None) -> dict[PaneId, Region]:
+    """Where each pane lies inside the frame. alone: the one pane that is shown, None for all."""
+    lines = split(size)
+    if alone is not None or lines is None:
+        inside = Region(1, 1, max(0, size.width - 2), max(0, size.height - 2))
+        return {alone if alone is not None else PaneId.TABLE: inside}
+    column, row = lines
+    return {
+        PaneId.TREE: Region(1, 1, column - 1, row - 1),
+        PaneId.TABLE: Region(column + 1, 1, size.width - column - 2, row - 1),
+        PaneId.LOG: Region(1, row + 1, size.width - 2, size.height - row - 2),
+    }
+
+
+class _FrameLayout(Layout):
+    name = "frame"
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+
+    def arrange(
+        self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True
+    ) -> ArrangeResult:
+        places = regions(size, self._frame.alone(size))
+        return [
+            WidgetPlacement(places[pane], Offset(0, 0), Spacing(0, 0, 0, 0), self._frame.panes[pane])
+            for pane in PaneId
+            if pane in places and self._frame.panes[pane] in children
+        ]
+
+
+class Frame(Widget, can_focus=False):
+    """The box. Its titles carry the numbers of the keys; the one in front stands in brackets."""
+
+    DEFAULT_CSS = "Frame { width: 1fr; height: 1fr; }"
+
+    class Picked(Message):
+        """A title was clicked."""
+
+        def __init__(self, pane: PaneId) -> None:
+            super().__init__()
+            self.pane = pane
+
+    def __init__(self, tree: Widget, table: Widget, log: Widget) -> None:
+        self.panes: Sequence[Widget] = (tree, table, log)
+        super().__init__(tree, table, log)
+        self.front = PaneId.TABLE
+        self.zoomed = False
+        self._titles = ["1 Plan", "2 Tasks", "3 Log"]
+        self._notes = ["", "", ""]
+        self._layout = _FrameLayout(self)
+        self._zones: dict[PaneId, range] = {}
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    @property
+    def is_split(self) -> bool:
+        """Whether all panes are in view."""
+        return self.alone(self.size) is None
+
+    def alone(self, size: Size) -> PaneId | None:
+        """The only pane in view at this size, None if all are."""
+        return self.front if self.zoomed or split(size) is None else None
+
+    def bring(self, pane: PaneId, *, zoomed: bool | None = None) -> None:
+        """Put a pane in front, and focus it."""
+        changed = pane is not self.front or (zoomed is not None and zoomed is not self.zoomed)
+        self.front = pane
+        if zoomed is not None:
+            self.zoomed = zoomed
+        self._show()
+        if changed:
+            self._refresh_borders()
+        widget = self.panes[pane]
+        if not widget.has_focus:
+            widget.focus(scroll_visible=False)
+
+    def entitle(self, pane: PaneId, title: str, note: str = "") -> None:
+        """What is written into a pane's border: its title at the left, a note at the right."""
+        if (self._titles[pane], self._notes[pane]) != (title, note):
+            self._titles[pane] = title
+            self._notes[pane] = note
+            lines = split(self.size)
+            row = lines.row if pane is PaneId.LOG and lines and self.is_split else 0
+            self.refresh(Region(0, row, self.size.width, 1))
+
+    def _show(self) -> None:
+        alone = self.alone(self.size)
+        for pane in PaneId:
+            self.panes[pane].display = alone is None or pane is alone
+        self.refresh(layout=True, repaint=False)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._show()
+        if not self.panes[self.front].has_focus and self.screen.focused is None:
+            self.panes[self.front].focus(scroll_visible=False)
+
+    def on_click(self, event: events.Click) -> None:
+        lines = split(self.size)
+        if event.y == 0:
+            for pane, zone in self._zones.items():
+                if event.x in zone:
+                    self.post_message(self.Picked(pane))
+        elif lines and self.is_split and event.y == lines.row:
+            self.post_message(self.Picked(PaneId.LOG))
+
+    def _refresh_borders(self) -> None:
+        """Repaint the lines and nothing of what is inside them."""
+        width, height = self.size
+        spans = [Region(0, 0, width, 1), Region(0, height - 1, width, 1)]
+        spans += [Region(0, 0, 1, height), Region(width - 1, 0, 1, height)]
+        lines = split(self.size)
+        if lines and self.is_split:
+            spans += [Region(0, lines.row, width, 1), Region(lines.column, 0, 1, lines.row)]
+        self.refresh(*spans)
+
+    def render_line(self, y: int) -> Strip:
+        look = look_of(self)
+        width, height = self.size
+        row = _Row(width, look)
+        if self.is_split:
+            self._draw_split(row, y, height, look)
+        else:
+            self._draw_alone(row, y, height, look)
+        return Strip(row.segments(), width)
+
+    def _edge(self, look: Look, *panes: PaneId) -> Style:
+        return look.accent if self.front in panes else look.line
+
+    def _draw_alone(self, row: _Row, y: int, height: int, look: Look) -> None:
+        edge = look.accent
+        if y not in (0, height - 1):
+            row.sides(edge)
+            return
+        row.rule("top" if y == 0 else "bottom", edge)
+        if y:
+            return
+        column = 1
+        for pane in PaneId:
+            in_front = pane is self.front
+            title = self._titles[pane] if in_front else self._titles[pane].partition(":")[0]
+            end = self._title(row, column, title, in_front, look, row.width - 2)
+            self._zones[pane] = range(column, end)
+            column = end
+        note = " · ".join(filter(None, (self._notes[self.front], "zoomed" if self.zoomed else "")))
+        row.note(note, column, row.width - 1, look)
+
+    def _draw_split(self, row: _Row, y: int, height: int, look: Look) -> None:
+        lines = split(self.size)
+        if lines is None:  # never split below the size for it; for the type checker
+            return
+        tree, table, log = PaneId.TREE, PaneId.TABLE, PaneId.LOG
+        end = row.width - 1
+        if y == 0:
+            row.rule("top", self._edge(look, table))
+            row.paint(0, lines.column, self._edge(look, tree))
+            row.put(lines.column, "top joint", self._edge(look, tree, table))
+            stop = self._title(row, 1, self._titles[tree], self.front is tree, look, lines.column)
+            self._zones[tree] = range(1, stop)
+            row.note(self._notes[tree], stop, lines.column, look)
+            start = lines.column + 1
+            stop = self._title(row, start, self._titles[table], self.front is table, look, end)
+            self._zones[table] = range(start, stop)
+            row.note(self._notes[table], stop, end, look)
+        elif y < lines.row:
+            row.put(0, "side", self._edge(look, tree))
+            row.put(lines.column, "side", self._edge(look, tree, table))
+            row.put(end, "side", self._edge(look, table))
+        elif y == lines.row:
+            row.rule("middle", self._edge(look, log, table))
+            row.paint(0, lines.column, self._edge(look, log, tree))
+            row.put(lines.column, "bottom joint", self._edge(look, tree, table, log))
+            stop = self._title(row, 1, self._titles[log], self.front is log, look, end)
+            row.note(self._notes[log], stop, end, look)
+        elif y < height - 1:
+            row.sides(self._edge(look, log))
+        else:
+            row.rule("bottom", self._edge(look, log))
+
+    def _title(self, row: _Row, column: int, title: str, in_front: bool, look: Look, end: int) -> int:
+        """Write a title from `column`, return the column after it."""
+        room = end - column - 2
+        if room < 1:
+            return column
+        text = look.cut(title, room)
+        text, style = (f"[{text}]", look.accent) if in_front else (f" {text} ", look.text)
+        row.write(column, text, style)
+        return column + cell_len(text)
+
+
+_SIGNS: Final = {
+    "side": ("│", "|"),
+    "top joint": ("┬", "+"),
+    "bottom joint": ("┴", "+"),
+}
+_RULES: Final = {
+    "top": (("┌", "─", "┐"), ("+", "-", "+")),
+    "middle": (("├", "─", "┤"), ("+", "-", "+")),
+    "bottom": (("└", "─", "┘"), ("+", "-", "+")),
+}
+
+
+class _Row:
+    """One row of the box while it is drawn, cell by cell."""
+
+    def __init__(self, width: int, look: Look) -> None:
+        self.width = width
+        self._plain = look.plain
+        self._signs = [" "] * width
+        self._styles = [look.text] * width
+
+    def rule(self, kind: str, style: Style) -> None:
+        left, middle, right = _RULES[kind][self._plain]
+        self._signs = [left, *middle * (self.width - 2), right]
+        self._styles = [style] * self.width
+
+    def sides(self, style: Style) -> None:
+        self.put(0, "side", style)
+        self.put(self.width - 1, "side", style)
+
+    def put(self, column: int, sign: str, style: Style) -> None:
+        self._signs[column] = _SIGNS[sign][self._plain]
+        self._styles[column] = style
+
+    def paint(self, start: int, end: int, style: Style) -> None:
+        self._styles[start:end] = [style] * (end - start)
+
+    def write(self, column: int, text: str, style: Style) -> None:
+        for character in text:
+            for cell in range(column, column + cell_len(character)):
+                self._signs[cell] = character if cell == column else ""
+                self._styles[cell] = style
+            column += cell_len(character)
+
+    def note(self, text: str, start: int, end: int, look: Look) -> None:
+        """Write right-aligned before `end`, if a stretch of line is left between it and `start`."""
+        if text and start + 2 <= end - cell_len(text) - 3:
+            self.write(end - cell_len(text) - 3, f" {text} ", look.muted)
+
+    def segments(self) -> Iterator[Segment]:
+        start = 0
+        for column in range(1, self.width + 1):
+            if column == self.width or self._styles[column] is not self._styles[start]:
+                yield Segment("".join(self._signs[start:column]), self._styles[start])
+                start = column
