@@ -1,4 +1,4 @@
-"""The runner: carries inputs to the scheduler, its events to the stream and its effects to the dispatchers."""
+"""The runner: inputs to the scheduler, its events to the stream, its effects to the dispatchers."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ async def open_run(
     scheduler = Scheduler(
         Graph(plan),
         run_id,
-        random=Random(seed),
+        random=Random(seed),  # noqa: S311 -- jitter, not a secret
         max_parallel=max_parallel,
         failure_mode=failure_mode,
         durations=durations,

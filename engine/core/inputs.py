@@ -11,7 +11,7 @@ from engine.plan.model import FailureMode
 
 
 class Now(NamedTuple):
-    """One reading of the clock. offset: monotonic seconds since the run began. utc: seconds since the epoch."""
+    """One reading of the clock. offset: monotonic seconds since the run began. utc: since the epoch."""
 
     offset: float
     utc: float

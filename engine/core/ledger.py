@@ -50,13 +50,15 @@ class Verdict(Enum):
     NEVER = "cannot be met"
 
 
-_AT_END: dict[tuple[TaskState, Condition], Verdict] = {
-    (state, condition): Verdict.NEVER for state in TERMINAL for condition in Condition
-} | {
-    (TaskState.SUCCESS, Condition.SUCCESS): Verdict.MET,
-    (TaskState.FAILED, Condition.FAILED): Verdict.MET,
-    (TaskState.SKIPPED, Condition.SKIPPED): Verdict.MET,
-} | {(state, Condition.FINISHED): Verdict.MET for state in TERMINAL}
+_AT_END: dict[tuple[TaskState, Condition], Verdict] = (
+    {(state, condition): Verdict.NEVER for state in TERMINAL for condition in Condition}
+    | {
+        (TaskState.SUCCESS, Condition.SUCCESS): Verdict.MET,
+        (TaskState.FAILED, Condition.FAILED): Verdict.MET,
+        (TaskState.SKIPPED, Condition.SKIPPED): Verdict.MET,
+    }
+    | {(state, Condition.FINISHED): Verdict.MET for state in TERMINAL}
+)
 
 
 class Ledger:
@@ -65,7 +67,8 @@ class Ledger:
     unmet: needs not met yet, meaningful while PENDING. attempt: the last number handed out, 0 before
     any. in_flight: what a dispatcher has in its hands; each takes a slot. retries: used up since the
     last reset. due: when a back-off ends. tolerated: SKIPPED after a failure that is tolerated.
-    blocked_by: for SKIPPED and fail-fast CANCELLED, the task whose end made it so.
+    blocked_by: for SKIPPED and fail-fast CANCELLED, the task whose end made it so. causes: what the
+    next attempt comes from, where it is not that its needs are met.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -87,6 +90,7 @@ class Ledger:
         self.tolerated: set[int] = set()
         self.reasons: dict[int, str] = {}
         self.blocked_by: dict[int, int] = {}
+        self.causes: dict[int, str] = {}
         self._recent: deque[Transition] = deque(maxlen=1_000)
 
     def enter(self, index: int, state: TaskState, offset: float) -> None:
@@ -129,15 +133,49 @@ class Ledger:
 
     def is_startable(self, index: int) -> bool:
         """READY and in nobody's hands: may be started unless held."""
-        return (
-            self.state[index] is TaskState.READY
-            and index not in self.in_flight
-            and index not in self.held
-        )
+        return self.state[index] is TaskState.READY and index not in self.in_flight and index not in self.held
 
     def is_waiting(self, index: int) -> bool:
         """Not terminal, and no attempt of it is going on."""
         return self.state[index] not in TERMINAL and index not in self.in_flight
+
+    def waiting(self) -> list[int]:
+        """All that `is_waiting`, in plan order."""
+        return [index for index in range(len(self.state)) if self.is_waiting(index)]
+
+    def forget(self, index: int) -> None:
+        """Drop what belongs to the state that a task leaves by a person's command or a reset."""
+        self.due.pop(index, None)
+        self.retries.pop(index, None)
+        self.reasons.pop(index, None)
+        self.blocked_by.pop(index, None)
+        self.causes.pop(index, None)
+        self.tolerated.discard(index)
+
+    def was_taken_up(self, index: int) -> bool:
+        """Whether the dispatcher has said of the current attempt that it runs, or ran."""
+        records = self.history[index]
+        return records is not None and records[-1].number == self.attempt[index]
+
+    def open_record(self, index: int, offset: float, where: str) -> None:
+        """Write down that the current attempt was taken up."""
+        record = AttemptRecord(self.attempt[index], offset, where=where)
+        records = self.history[index]
+        if records is None:
+            self.history[index] = [record]
+        else:
+            records.append(record)
+
+    def close_record(self, index: int, offset: float, exit_code: int | None, error: str | None) -> float:
+        """Write down how the current attempt ended; return the seconds it took."""
+        records = self.history[index]
+        if records is None or not self.was_taken_up(index):
+            return 0.0
+        record = records[-1]
+        record.ended = offset
+        record.exit_code = exit_code
+        record.error = error
+        return offset - record.started
 
     def snapshot(self, index: int) -> TaskSnapshot:
         blocked_by = self.blocked_by.get(index)

@@ -76,8 +76,6 @@ class ReadyQueue:
     def next_deadline(self, now: float) -> float | None:
         """The earliest offset at which a deferred lane with something in it may be asked again."""
         waiting = [
-            lane.deferred_until
-            for lane in self._lanes.values()
-            if lane.heap and lane.deferred_until > now
+            lane.deferred_until for lane in self._lanes.values() if lane.heap and lane.deferred_until > now
         ]
         return min(waiting, default=None)

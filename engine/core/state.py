@@ -47,9 +47,7 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-TERMINAL: Final = frozenset(
-    {TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED}
-)
+TERMINAL: Final = frozenset({TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED})
 
 _P, _Y, _R, _T, _S = (
     TaskState.PENDING,

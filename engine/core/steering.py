@@ -73,7 +73,8 @@ def _end_task(scheduler: Scheduler, command: TaskCommand, *, kill: bool) -> None
         raise Refusal(f"{name} is over already: {state}")
     reason = f"{'killed' if kill else 'cancelled'} by {command.actor}"
     if index not in ledger.in_flight:
-        scheduler.cancel(index, command.actor, reason)
+        ledger.forget(index)
+        scheduler.consequences.cancel(index, command.actor, reason)
         return
     stop = ledger.stops.get(index)
     if stop is not None and stop.kind is StopKind.CANCEL and not kill:
@@ -86,16 +87,18 @@ def _retry_task(scheduler: Scheduler, command: RetryTask) -> None:
     name, state = ledger.names[index], ledger.state[index]
     _refuse_while_ending(scheduler)
     if state is TaskState.RETRYING and not command.downstream:
-        scheduler.retry_at_once(index, command.actor)
+        scheduler.consequences.cut_short(index, command.actor)
         return
     if state not in TERMINAL:
         raise Refusal(f"{name} is {state}: only a task that is over can be retried")
     for needed in ledger.graph.needs[index]:
         if ledger.verdict(needed, index) is Verdict.NEVER:
-            raise Refusal(f"{name} cannot run: {scheduler.why_doomed(needed, index)}; retry that first")
+            raise Refusal(
+                f"{name} cannot run: {scheduler.consequences.why_doomed(needed, index)}; retry that first"
+            )
     indices = _downstream(scheduler, index) if command.downstream else [index]
     _set_going(scheduler, command.actor)
-    scheduler.reset(indices, command.actor)
+    scheduler.consequences.reset(indices, command.actor)
 
 
 def _downstream(scheduler: Scheduler, first: int) -> list[int]:
@@ -123,7 +126,7 @@ def _hold_task(scheduler: Scheduler, command: HoldTask) -> None:
     if index in ledger.held:
         raise Refusal(f"{name} is held already")
     ledger.held.add(index)
-    scheduler.emit_task(TaskHeld, index, command.actor)
+    scheduler.recorder.emit_task(TaskHeld, index, command.actor)
 
 
 def _release_task(scheduler: Scheduler, command: ReleaseTask) -> None:
@@ -131,9 +134,9 @@ def _release_task(scheduler: Scheduler, command: ReleaseTask) -> None:
     if index not in ledger.held:
         raise Refusal(f"{ledger.names[index]} is not held")
     ledger.held.discard(index)
-    scheduler.emit_task(TaskReleased, index, command.actor)
+    scheduler.recorder.emit_task(TaskReleased, index, command.actor)
     if ledger.is_startable(index):
-        scheduler.requeue(index)
+        scheduler.ready.push(index)
 
 
 def _skip_task(scheduler: Scheduler, command: SkipTask) -> None:
@@ -142,7 +145,8 @@ def _skip_task(scheduler: Scheduler, command: SkipTask) -> None:
         raise Refusal(
             f"{ledger.names[index]} is {ledger.state[index]}: only a task that has not started can be skipped"
         )
-    scheduler.skip(index, command.actor, f"skipped by {command.actor}")
+    ledger.forget(index)
+    scheduler.consequences.skip(index, command.actor, f"skipped by {command.actor}")
 
 
 def _mark_succeeded(scheduler: Scheduler, command: MarkSucceeded) -> None:
@@ -156,7 +160,7 @@ def _mark_succeeded(scheduler: Scheduler, command: MarkSucceeded) -> None:
         raise Refusal("marking a task as succeeded needs a reason")
     _refuse_while_ending(scheduler)
     _set_going(scheduler, command.actor)
-    scheduler.mark_succeeded(index, command.actor, command.reason)
+    scheduler.consequences.mark_succeeded(index, command.actor, command.reason)
 
 
 # ── the whole run ───────────────────────────────────────────────────────────────────────────────
@@ -169,7 +173,7 @@ def _retry_failed(scheduler: Scheduler, command: RetryFailed) -> None:
     if not failed:
         raise Refusal("no task has failed")
     _set_going(scheduler, command.actor)
-    scheduler.reset(failed, command.actor)
+    scheduler.consequences.reset(failed, command.actor)
 
 
 def _cancel_plan(scheduler: Scheduler, command: CancelPlan) -> None:
@@ -181,10 +185,10 @@ def _cancel_plan(scheduler: Scheduler, command: CancelPlan) -> None:
         raise Refusal("the run is being cancelled already")
     reason = f"{'killed' if command.kill else 'cancelled'} by {command.actor}"
     if first:
-        scheduler.interrupted = command.interrupted
+        scheduler.is_interrupted = command.interrupted
         scheduler.phase = RunPhase.CANCELLING
-        scheduler.emit(PlanPaused, cause=command.actor, phase=scheduler.phase)
-        scheduler.cancel_waiting(command.actor, reason)
+        scheduler.recorder.emit(PlanPaused, cause=command.actor, phase=scheduler.phase)
+        scheduler.consequences.cancel_all(ledger.waiting(), command.actor, reason)
     stop = Stop(StopKind.CANCEL, command.actor, reason)
     for index in sorted(ledger.in_flight):
         if ledger.state[index] is TaskState.STOPPING and not command.kill:
@@ -208,7 +212,7 @@ def _pause_plan(scheduler: Scheduler, command: PausePlan) -> None:
 def _pause(scheduler: Scheduler, phase: RunPhase, command: Command) -> None:
     scheduler.phase = phase
     scheduler.is_paused_by_failure = False
-    scheduler.emit(PlanPaused, cause=command.actor, phase=phase)
+    scheduler.recorder.emit(PlanPaused, cause=command.actor, phase=phase)
 
 
 def _resume_plan(scheduler: Scheduler, command: ResumePlan) -> None:
@@ -222,7 +226,7 @@ def _set_failure_mode(scheduler: Scheduler, command: SetFailureMode) -> None:
     if command.mode is old:
         raise Refusal(f"the failure mode is {old} already")
     scheduler.failure_mode = command.mode
-    scheduler.emit(
+    scheduler.recorder.emit(
         FailureModeChanged, cause=command.actor, phase=scheduler.phase, old=old, new=command.mode
     )
 
@@ -234,7 +238,7 @@ def _set_max_parallel(scheduler: Scheduler, command: SetMaxParallel) -> None:
     if new == old:
         raise Refusal(f"max_parallel is {old} already")
     scheduler.max_parallel = new
-    scheduler.emit(MaxParallelChanged, cause=command.actor, phase=scheduler.phase, old=old, new=new)
+    scheduler.recorder.emit(MaxParallelChanged, cause=command.actor, phase=scheduler.phase, old=old, new=new)
 
 
 # ── shared steps ────────────────────────────────────────────────────────────────────────────────
@@ -258,9 +262,9 @@ def _set_going(scheduler: Scheduler, actor: str) -> None:
 def _resume(scheduler: Scheduler, actor: str) -> None:
     scheduler.phase = RunPhase.RUNNING
     scheduler.outcome = None
-    scheduler.interrupted = False
+    scheduler.is_interrupted = False
     scheduler.is_paused_by_failure = False
-    scheduler.emit(PlanResumed, cause=actor, phase=scheduler.phase)
+    scheduler.recorder.emit(PlanResumed, cause=actor, phase=scheduler.phase)
 
 
 _COMMANDS: dict[type[Command], Callable[[Scheduler, Any], None]] = {

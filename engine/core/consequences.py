@@ -1,0 +1,244 @@
+"""What the end or the reset of one task means for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from engine.core.events import TaskCancelled, TaskCompleted, TaskReset, TaskSkipped
+from engine.core.ledger import Ledger, Verdict
+from engine.core.ready import ReadyQueue
+from engine.core.recorder import Recorder
+from engine.core.state import TaskState
+from engine.plan.model import Condition
+
+
+class Consequences:
+    """Ends tasks and brings them back, and carries on what follows from it through the graph.
+
+    All of it in loops, never by recursion: a chain of ten thousand tasks is an ordinary plan.
+    """
+
+    def __init__(self, ledger: Ledger, recorder: Recorder, ready: ReadyQueue) -> None:
+        self._ledger = ledger
+        self._recorder = recorder
+        self._ready = ready
+        self._graph = ledger.graph
+
+    # ── ends ────────────────────────────────────────────────────────────────────────────────────
+
+    def succeed(self, index: int, exit_code: int | None) -> None:
+        """SUCCESS by its own attempt, whose record is closed."""
+        ledger, recorder = self._ledger, self._recorder
+        ledger.enter(index, TaskState.SUCCESS, recorder.offset)
+        records = ledger.history[index]
+        recorder.seq += 1
+        recorder.events.append(  # the one event that every task has: not through emit_task's keywords
+            TaskCompleted(
+                seq=recorder.seq,
+                utc=recorder.utc,
+                offset=recorder.offset,
+                run_id=recorder.run_id,
+                cause="attempt ended",
+                task=ledger.names[index],
+                index=index,
+                attempt=ledger.attempt[index],
+                state=TaskState.SUCCESS,
+                duration=recorder.offset - records[-1].started if records else 0.0,
+                exit_code=exit_code,
+            )
+        )
+        self.propagate(index)
+
+    def mark_succeeded(self, index: int, cause: str, reason: str) -> None:
+        """SUCCESS on a person's word, from any state in which nothing of it is in flight."""
+        ledger = self._ledger
+        ledger.forget(index)
+        ledger.enter(index, TaskState.SUCCESS, self._recorder.offset)
+        self._recorder.emit_task(TaskCompleted, index, cause, duration=0.0, reason=reason)
+        self._recover([index], cause)
+
+    def skip(
+        self,
+        index: int,
+        cause: str,
+        reason: str,
+        *,
+        duration: float = 0.0,
+        error: str | None = None,
+        exit_code: int | None = None,
+    ) -> None:
+        """SKIPPED on a person's word, or after a failure that is tolerated."""
+        ledger = self._ledger
+        ledger.reasons[index] = reason
+        ledger.enter(index, TaskState.SKIPPED, self._recorder.offset)
+        self._recorder.emit_task(
+            TaskSkipped,
+            index,
+            cause,
+            reason=reason,
+            duration=duration,
+            error=error,
+            exit_code=exit_code,
+            tolerated=index in ledger.tolerated,
+        )
+        self.propagate(index)
+
+    def cancel(
+        self,
+        index: int,
+        cause: str,
+        reason: str,
+        culprit: int | None = None,
+        *,
+        duration: float = 0.0,
+        exit_code: int | None = None,
+    ) -> None:
+        """CANCELLED, and what can then not have its needs met is skipped."""
+        self._enter_cancelled(index, cause, reason, culprit, duration, exit_code)
+        self.propagate(index)
+
+    def cancel_all(self, indices: Sequence[int], cause: str, reason: str, culprit: int | None = None) -> None:
+        """CANCELLED for all of them at once: none is skipped on account of another."""
+        for index in indices:
+            self._ledger.forget(index)
+            self._enter_cancelled(index, cause, reason, culprit, 0.0, None)
+        for index in indices:
+            self.propagate(index)
+
+    def _enter_cancelled(
+        self,
+        index: int,
+        cause: str,
+        reason: str,
+        culprit: int | None,
+        duration: float,
+        exit_code: int | None,
+    ) -> None:
+        ledger = self._ledger
+        ledger.reasons[index] = reason
+        if culprit is not None:
+            ledger.blocked_by[index] = culprit
+        ledger.enter(index, TaskState.CANCELLED, self._recorder.offset)
+        self._recorder.emit_task(
+            TaskCancelled, index, cause, reason=reason, duration=duration, exit_code=exit_code
+        )
+
+    # ── what follows from an end ────────────────────────────────────────────────────────────────
+
+    def propagate(self, ended: int) -> None:
+        """Tell the dependents of a task that is terminal now; those doomed by it are skipped in turn."""
+        stack = [(dependent, ended) for dependent in reversed(self._tell(ended))]
+        while stack:
+            index, culprit = stack.pop()
+            if self._ledger.state[index] is TaskState.PENDING:  # else another need has doomed it before
+                self._skip_doomed(index, culprit)
+                stack.extend((dependent, index) for dependent in reversed(self._tell(index)))
+
+    def make_ready(self, index: int) -> None:
+        """READY, and into the queue."""
+        self._ledger.enter(index, TaskState.READY, self._recorder.offset)
+        self._ready.push(index)
+
+    def why_doomed(self, needed: int, dependent: int) -> str:
+        """In words, what makes a need impossible."""
+        ledger = self._ledger
+        name, state = ledger.names[needed], ledger.state[needed]
+        verb = {TaskState.SUCCESS: "succeeded", TaskState.FAILED: "failed"}.get(state, f"was {state}")
+        condition = ledger.condition(needed, dependent)
+        return f"{name} {verb}" if condition is Condition.SUCCESS else f"{name} {verb}, not {condition}"
+
+    def _tell(self, ended: int) -> list[int]:
+        """Count a met need for each dependent, and return the dependents whose need cannot be met."""
+        ledger = self._ledger
+        state, unmet = ledger.state, ledger.unmet
+        is_plain = state[ended] is TaskState.SUCCESS and not self._graph.special_conditions
+        doomed: list[int] = []
+        for dependent in self._graph.dependents[ended]:
+            if state[dependent] is not TaskState.PENDING:
+                continue
+            if is_plain or ledger.verdict(ended, dependent) is Verdict.MET:
+                unmet[dependent] -= 1
+                if not unmet[dependent]:
+                    self.make_ready(dependent)
+            else:
+                doomed.append(dependent)
+        return doomed
+
+    def _skip_doomed(self, index: int, culprit: int) -> None:
+        ledger = self._ledger
+        ledger.reasons[index] = reason = self.why_doomed(culprit, index)
+        ledger.blocked_by[index] = culprit
+        ledger.enter(index, TaskState.SKIPPED, self._recorder.offset)
+        name = ledger.names[culprit]
+        cause = f"{name} {ledger.state[culprit]}"
+        self._recorder.emit_task(TaskSkipped, index, cause, reason=reason, blocked_by=name)
+
+    # ── bringing back ───────────────────────────────────────────────────────────────────────────
+
+    def reset(self, indices: Sequence[int], cause: str) -> None:
+        """Bring terminal tasks back to PENDING, and with them whatever they alone had blocked."""
+        for index in indices:
+            self._bring_back(index, cause)
+        self._recover(indices, cause)
+
+    def cut_short(self, index: int, cause: str) -> None:
+        """End a back-off at once, on a person's word."""
+        self._ledger.forget(index)
+        self._ledger.causes[index] = cause
+        self.make_ready(index)
+        self._recorder.emit_task(TaskReset, index, cause)
+
+    def _bring_back(self, index: int, cause: str) -> None:
+        ledger = self._ledger
+        ledger.forget(index)
+        ledger.causes[index] = cause
+        ledger.enter(index, TaskState.PENDING, self._recorder.offset)
+        self._recorder.emit_task(TaskReset, index, cause)
+
+    def _recover(self, changed: Sequence[int], cause: str) -> None:
+        """Bring back what was skipped or cancelled only on account of the tasks changed, then look
+        again at the needs of all that this touches."""
+        ledger = self._ledger
+        touched = list(changed)
+        for index in self._blocked_in_order():
+            culprit = ledger.blocked_by[index]
+            if ledger.state[index] is TaskState.CANCELLED and ledger.state[culprit] is TaskState.FAILED:
+                continue  # the failure that set fail-fast off still stands
+            if not self._is_doomed(index):
+                self._bring_back(index, cause)
+                touched.append(index)
+        affected = dict.fromkeys(touched)
+        for index in touched:
+            affected.update(dict.fromkeys(self._graph.dependents[index]))
+        self._reconsider(affected)
+
+    def _blocked_in_order(self) -> list[int]:
+        """What was skipped or cancelled on account of another, needed before needing."""
+        blocked = self._ledger.blocked_by
+        return [index for index in self._graph.order if index in blocked] if blocked else []
+
+    def _is_doomed(self, index: int) -> bool:
+        verdict = self._ledger.verdict
+        return any(verdict(needed, index) is Verdict.NEVER for needed in self._graph.needs[index])
+
+    def _reconsider(self, affected: Iterable[int]) -> None:
+        """Count the needs of these tasks afresh; one that was ready may have to wait again."""
+        ledger = self._ledger
+        state = ledger.state
+        for index in affected:
+            if ledger.is_waiting(index) and state[index] is not TaskState.RETRYING:
+                ledger.unmet[index] = ledger.count_unmet(index)
+                if state[index] is TaskState.READY and ledger.unmet[index]:
+                    ledger.enter(index, TaskState.PENDING, self._recorder.offset)
+        # every count first, every consequence after: consequences rely on counts that are right
+        for index in affected:
+            if state[index] is not TaskState.PENDING:
+                continue
+            doomed_by = [
+                need for need in self._graph.needs[index] if ledger.verdict(need, index) is Verdict.NEVER
+            ]
+            if doomed_by:
+                self._skip_doomed(index, doomed_by[0])
+                self.propagate(index)
+            elif not ledger.unmet[index]:
+                self.make_ready(index)
