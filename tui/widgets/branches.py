@@ -1,0 +1,200 @@
+"""`Branches`: the DAG as a tree, and which of its branches are folded."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from typing import Final
+
+from engine.core.state import TaskState
+from engine.plan.graph import Graph
+
+CODES: Final[dict[TaskState, int]] = {state: code for code, state in enumerate(TaskState)}
+URGENT: Final = frozenset({TaskState.RUNNING, TaskState.RETRYING, TaskState.STOPPING, TaskState.FAILED})
+"""No fold ever hides a task in one of these states."""
+QUIET: Final = frozenset({TaskState.SUCCESS, TaskState.SKIPPED, TaskState.CANCELLED})
+"""A branch folds by itself only if all of it is in these states."""
+NO_PARENT: Final = -1
+
+
+class Branches:
+    """Every task once, under its *deciding parent*: of its needs the one that comes last.
+
+    Last is the need with the longest path to it; of equal ones the last in topological order.
+
+    parent[i]: its deciding parent or `NO_PARENT`. order: all tasks, each followed by its branch, those
+    of one parent in plan order. place[i]: where i stands in it; end[i]: one past the place where its
+    branch ends. last[i]: whether no other task of the same parent follows. guest_of[i]: for each task
+    that is shown although it lies within a folded branch, the task whose branch that is.
+
+    Building takes about 2 us a task; `rows` costs what it returns.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.parent = _parents(graph)
+        count = len(self.parent)
+        children: list[list[int]] = [[] for _ in range(count)]
+        roots: list[int] = []
+        for index, parent in enumerate(self.parent):
+            (roots if parent == NO_PARENT else children[parent]).append(index)
+        self.last = bytearray(count)
+        for siblings in (roots, *children):
+            if siblings:
+                self.last[siblings[-1]] = True
+        self.order: list[int] = []
+        pending = roots[::-1]
+        while pending:
+            index = pending.pop()
+            self.order.append(index)
+            pending.extend(reversed(children[index]))
+        self.place = [0] * count
+        for place, index in enumerate(self.order):
+            self.place[index] = place
+        self.end = [place + 1 for place in self.place]
+        for index in reversed(self.order):
+            parent = self.parent[index]
+            if parent != NO_PARENT and self.end[index] > self.end[parent]:
+                self.end[parent] = self.end[index]
+
+        self.guest_of: dict[int, int] = {}
+        self._chosen: dict[int, bool] = {}
+        self._folded: set[int] = set()
+        self._codes = bytearray(count)
+        self._restless = bytearray(b"\x01" * count)
+        self._urgent: list[int] = []  # places, in order
+
+    # ── states ──────────────────────────────────────────────────────────────────────────────────
+
+    def enter(self, index: int, state: TaskState) -> bool:
+        """Note the state of a task; return whether some branch became finished by that, or unfinished."""
+        place = self.place[index]
+        code = CODES[state]
+        if self._codes[place] == code:
+            return False
+        self._codes[place] = code
+        at = bisect_left(self._urgent, place)
+        was_urgent = at < len(self._urgent) and self._urgent[at] == place
+        if was_urgent != (state in URGENT):
+            if was_urgent:
+                del self._urgent[at]
+            else:
+                insort(self._urgent, place)
+        was_restless = self._restless[place]
+        if was_restless == (state not in QUIET):
+            return False
+        self._restless[place] = False  # so that the branches are judged by all the others
+        decides = self._would_fold(index)
+        self._restless[place] = not was_restless
+        return decides
+
+    def _would_fold(self, index: int) -> bool:
+        parent = self.parent[index]
+        return (self.has_branch(index) and self.is_quiet(index)) or (
+            parent != NO_PARENT and self.is_quiet(parent)
+        )
+
+    def is_quiet(self, index: int) -> bool:
+        """Whether the task and all of its branch are finished without a failure."""
+        return self._restless.find(1, self.place[index], self.end[index]) < 0
+
+    def has_branch(self, index: int) -> bool:
+        return self.end[index] > self.place[index] + 1
+
+    def hidden_counts(self, branch: int) -> list[tuple[TaskState, int]]:
+        """What a folded branch hides, by state."""
+        start, end = self.place[branch] + 1, self.end[branch]
+        counts = ((state, self._codes.count(code, start, end)) for state, code in CODES.items())
+        return [(state, count) for state, count in counts if count and state not in URGENT]
+
+    # ── folds ───────────────────────────────────────────────────────────────────────────────────
+
+    def fold(self, index: int, folded: bool = True) -> None:
+        """What a person wants; it stands until it is changed by a person."""
+        if self.has_branch(index):
+            self._chosen[index] = folded
+
+    def fold_all(self, folded: bool) -> None:
+        self._chosen = {index: folded for index in self.order if self.has_branch(index)}
+
+    def unfold_to(self, index: int) -> None:
+        """Open what a person has folded over the task."""
+        node = self.parent[index]
+        while node != NO_PARENT:
+            if self._chosen.get(node):
+                del self._chosen[node]
+            node = self.parent[node]
+
+    def is_folded(self, index: int) -> bool:
+        """As of the last `rows`."""
+        return index in self._folded
+
+    def rows(self, *, automatic: bool, keep: int | None = None) -> list[int]:
+        """The tasks to show, in their order.
+
+        automatic: finished branches fold, except where a person wants it otherwise or `keep`, the task
+        under the cursor, would vanish.
+        """
+        order, end, place_of, chosen = self.order, self.end, self.place, self._chosen
+        kept_at = place_of[keep] if keep is not None else -1
+        self.guest_of = {}
+        self._folded = set()
+        rows: list[int] = []
+        place, count = 0, len(order)
+        while place < count:
+            index = order[place]
+            rows.append(index)
+            after = end[index]
+            if after > place + 1:
+                folded = chosen.get(index)
+                if folded is None:
+                    folded = automatic and not place < kept_at < after and self.is_quiet(index)
+                if folded:
+                    self._folded.add(index)
+                    guests = self._guests(place + 1, after)
+                    self.guest_of.update(dict.fromkeys(guests, index))
+                    rows.extend(guests)
+                    place = after
+                    continue
+            place += 1
+        return rows
+
+    def _guests(self, start: int, end: int) -> list[int]:
+        urgent = self._urgent
+        return [self.order[p] for p in urgent[bisect_left(urgent, start) : bisect_left(urgent, end)]]
+
+    # ── lines ───────────────────────────────────────────────────────────────────────────────────
+
+    def ancestry(self, index: int, levels: int) -> tuple[list[bool], bool]:
+        """For each of the nearest `levels` levels, outermost first, whether its line ends there; and
+        whether there are more levels above."""
+        ends: list[bool] = []
+        node = index
+        while (parent := self.parent[node]) != NO_PARENT:
+            if len(ends) == levels:
+                return ends[::-1], True
+            ends.append(bool(self.last[node]))
+            node = parent
+        return ends[::-1], False
+
+    def other_needs(self, index: int) -> list[int]:
+        """The needs beside the deciding parent."""
+        parent = self.parent[index]
+        return [need for need in self.graph.needs[index] if need != parent]
+
+
+def _parents(graph: Graph) -> list[int]:
+    needs = graph.needs
+    level = [0] * len(needs)
+    parents = [NO_PARENT] * len(needs)
+    rank = [0] * len(needs)
+    for position, index in enumerate(graph.order):
+        rank[index] = position
+        if not needs[index]:
+            continue
+        best = NO_PARENT
+        for need in needs[index]:
+            if best == NO_PARENT or (level[need], rank[need]) > (level[best], rank[best]):
+                best = need
+        parents[index] = best
+        level[index] = level[best] + 1
+    return parents

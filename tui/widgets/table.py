@@ -1,0 +1,337 @@
+"""`TaskTable`: every task in a row, and of each that is not running, why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from typing import ClassVar, Final, NamedTuple
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import BindingType
+
+from engine.core.state import TaskState
+from engine.view.run_view import RunView
+from engine.view.task_view import TaskView
+from engine.view.text import one_line
+from tui.keymap import Place, bindings
+from tui.present import Look, clock
+from tui.widgets.task_pane import TaskPane
+
+SORT_EVERY: Final = 1.0
+"""Seconds between two sortings: rows that change places at every tick cannot be read."""
+URGENCY: Final[dict[TaskState, int]] = {
+    state: rank
+    for rank, state in enumerate(
+        (
+            TaskState.FAILED,
+            TaskState.STOPPING,
+            TaskState.RETRYING,
+            TaskState.RUNNING,
+            TaskState.READY,
+            TaskState.PENDING,
+            TaskState.CANCELLED,
+            TaskState.SKIPPED,
+            TaskState.SUCCESS,
+        )
+    )
+}
+"""The order of the states when sorted by state: what needs a person first."""
+
+
+class Sort(StrEnum):
+    """What the rows are ordered by; among equals it is the order of the plan.
+
+    STATE: what needs a person first. TIME: the longest first.
+    """
+
+    PLAN = "plan order"
+    STATE = "state"
+    TIME = "time"
+    NAME = "name"
+
+
+class Columns(NamedTuple):
+    """The cells that each column has, 0 where it is left out; a space more stands between them."""
+
+    task: int
+    state: int
+    tries: int
+    time: int
+    why: int
+
+
+STATE_WIDTH: Final = 9
+TRY_WIDTH: Final = 4
+TIME_WIDTH: Final = 7
+WHY_LEAST: Final = 12
+TASK_LEAST: Final = 8
+LEAD: Final = 4
+"""Before the first column: the mark of a marked row, the glyph, and a space beside each."""
+
+
+def columns(width: int, longest: int) -> Columns:
+    """Share a width out. longest: cells of the longest name.
+
+    Where there is little room TRY goes first, then STATE (the glyph says it too), then TIME.
+    """
+    state, tries, time = STATE_WIDTH, TRY_WIDTH, TIME_WIDTH
+
+    def rest() -> int:
+        return width - LEAD - sum(part + 1 for part in (state, tries, time) if part)
+
+    wanted = min(longest, 2 * TASK_LEAST) + 1 + WHY_LEAST
+    if rest() < wanted:
+        tries = 0
+    if rest() < wanted:
+        state = 0
+    if rest() < TASK_LEAST + 1 + TASK_LEAST:
+        time = 0
+    room = max(0, rest())
+    task = min(longest, max(TASK_LEAST, room - 1 - WHY_LEAST), max(2 * TASK_LEAST, room * 2 // 5))
+    task = min(max(task, TASK_LEAST), room)
+    return Columns(task, state, tries, time, max(0, room - task - 1))
+
+
+class Row(NamedTuple):
+    """What a row shows, besides the name of its task."""
+
+    cursor: bool
+    focus: bool
+    marked: bool
+    state: TaskState
+    stalled: bool
+    tries: str
+    time: str
+    why: str
+
+
+class TaskTable(TaskPane[Row]):
+    """A row a task, in a stable order.
+
+    last_line: what the task with this index printed last. marked: indices of the tasks marked with
+    the space bar, for actions on several.
+    """
+
+    HEADER: ClassVar[int] = 1
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.TABLE)
+
+    def __init__(
+        self,
+        view: RunView,
+        last_line: Callable[[int], str] = lambda index: "",
+        *,
+        name: str | None = None,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        self._last_line = last_line
+        self._sort = Sort.PLAN
+        self._arranged_at = 0.0
+        self._unsettled = False
+        self._words: list[str] = []
+        self._failed_only = False
+        self._columns = columns(80, TASK_LEAST)
+        self.marked: set[int] = set()
+        super().__init__(view, name=name, id=id, classes=classes)
+
+    @property
+    def title(self) -> str:
+        return "Tasks"
+
+    @property
+    def note(self) -> str:
+        parts = []
+        if self.marked:
+            parts.append(f"{len(self.marked)} marked")
+        if self._sort is not Sort.PLAN:
+            parts.append(f"by {self._sort}")
+        if self._failed_only:
+            parts.append("failed only")
+        if self._words:
+            parts.append(f"/{' '.join(self._words)}")
+        if self._words or self._failed_only:
+            parts.append(f"{len(self.rows)} of {len(self.view.tasks)}")
+        return " · ".join(parts)
+
+    def empty_note(self) -> str:
+        if not self.view.tasks:
+            return "the plan has no tasks"
+        if self._words:
+            return f"no task matches {' '.join(self._words)}" + (" and failed" if self._failed_only else "")
+        return "no task has failed"
+
+    # ── which rows ──────────────────────────────────────────────────────────────────────────────
+
+    def adopt_view(self) -> None:
+        self._folded_names = [name.casefold() for name in self.names]
+        self._longest = max(map(cell_len, self.names), default=0)
+        self.layout_columns()
+
+    def order_tasks(self, keep: int | None) -> Sequence[int]:
+        self._arranged_at = self._now
+        self._unsettled = False
+        order: Sequence[int] = range(len(self.view.tasks))
+        if self._words or self._failed_only:
+            order = [index for index in order if self._matches(index)]
+        tasks = self.view.tasks
+        if self._sort is Sort.STATE:
+            return sorted(order, key=lambda index: URGENCY[tasks[index].state])
+        if self._sort is Sort.TIME:
+            now = self._now
+            return sorted(order, key=lambda index: -1.0 - (tasks[index].elapsed(now) or -1.0))
+        if self._sort is Sort.NAME:
+            return sorted(order, key=self._folded_names.__getitem__)
+        return order
+
+    def note_changes(self, tasks: Iterable[int]) -> bool:
+        if self._words or self._failed_only:
+            for index in tasks:
+                if self._matches(index) != (index in self._line_of):
+                    return True
+        if self._sort is Sort.STATE:
+            self._unsettled = self._unsettled or bool(tasks)
+        elif self._sort is Sort.TIME:
+            self._unsettled = self._unsettled or bool(tasks) or bool(self.view.active)
+        return self._unsettled and self._now - self._arranged_at >= SORT_EVERY
+
+    def _matches(self, index: int) -> bool:
+        task = self.view.tasks[index]
+        if self._failed_only and task.state is not TaskState.FAILED:
+            return False
+        name = self._folded_names[index]
+        return all(word in name or _is_called(task, word) for word in self._words)
+
+    def filter(self, text: str) -> None:
+        """Show only tasks of which every word of `text` is in the name, or begins the word for its state
+        ("failed", "running", ... and "stalled", "held"). "" shows all."""
+        self._words = one_line(text).casefold().split()
+        self.rearrange()
+
+    @property
+    def failed_only(self) -> bool:
+        """Whether only tasks that are FAILED are shown."""
+        return self._failed_only
+
+    @failed_only.setter
+    def failed_only(self, only: bool) -> None:
+        if only != self._failed_only:
+            self._failed_only = only
+            self.rearrange()
+
+    @property
+    def sort(self) -> Sort:
+        """What the rows are ordered by."""
+        return self._sort
+
+    @sort.setter
+    def sort(self, sort: Sort) -> None:
+        self._sort = sort
+        self.rearrange()
+
+    def action_sort(self) -> None:
+        """Order the rows by the next of the choices."""
+        choices = list(Sort)
+        self.sort = choices[(choices.index(self._sort) + 1) % len(choices)]
+
+    def action_failed_only(self) -> None:
+        """Show only failed tasks, or all again."""
+        self.failed_only = not self._failed_only
+
+    def action_mark(self) -> None:
+        """Mark the row, or take its mark away; go one down, so that several are marked in a row."""
+        index = self.selected
+        if index is not None:
+            self.marked ^= {index}
+            self.redraw_lines((self._cursor,))
+            self.action_cursor_down()
+
+    def clear_marks(self) -> None:
+        """Take all marks away."""
+        self.marked.clear()
+        self.redraw_lines(self.visible_lines)
+
+    # ── a row ───────────────────────────────────────────────────────────────────────────────────
+
+    def layout_lines(self) -> None:
+        self.layout_columns()
+        super().layout_lines()
+
+    def layout_columns(self) -> None:
+        self._columns = columns(self.line_width, self._longest)
+
+    def draw_header(self, look: Look) -> Sequence[Segment]:
+        task, state, tries, time, why = self._columns
+        parts = ["TASK".ljust(task)]
+        if state:
+            parts.append("STATE".ljust(state))
+        if tries:
+            parts.append("TRY".rjust(tries))
+        if time:
+            parts.append("TIME".rjust(time))
+        parts.append(look.cut("WHY / LAST LINE", why))
+        return [Segment(" " * LEAD + " ".join(parts), look.muted + look.bold)]
+
+    def line_content(self, line: int) -> Row:
+        index = self._rows[line]
+        task = self.view.tasks[index]
+        elapsed = task.elapsed(self._now)
+        return Row(
+            cursor=line == self._cursor,
+            focus=self.has_focus,
+            marked=index in self.marked,
+            state=task.state,
+            stalled=task.stalled_since is not None,
+            tries=f"{task.attempt}/{task.max_attempts}" if task.attempts else "-",
+            time="-" if elapsed is None else clock(elapsed),
+            why=self._why(task),
+        )
+
+    def _why(self, task: TaskView) -> str:
+        last_line = self._last_line(task.index) if task.attempts else ""
+        why = self.view.why(task.index, self._now, last_line)
+        if task.state is TaskState.RUNNING and not why:
+            return one_line(last_line)
+        return why
+
+    def draw_line(self, line: int, row: Row, look: Look) -> tuple[Sequence[Segment], Style]:
+        widths = self._columns
+        state = look.warning if row.stalled else look.states[row.state]
+        waits = row.state is TaskState.PENDING
+        name = look.muted if waits else look.text
+        mark = "*" if look.plain else "•"
+        segments = [
+            Segment(f" {mark if row.marked else ' '}", look.accent),
+            Segment(f"{look.glyph(row.state)} ", state),
+            Segment(self._fit(self.names[self._rows[line]], widths.task, look), name),
+        ]
+        if widths.state:
+            segments.append(Segment(f" {row.state:<{widths.state}}", state))
+        if widths.tries:
+            again = not row.tries.startswith(("1/", "-"))
+            segments.append(Segment(f" {row.tries:>{widths.tries}}", look.warning if again else look.muted))
+        if widths.time:
+            segments.append(Segment(f" {row.time:>{widths.time}}", look.muted if waits else look.text))
+        why = self._why_style(row, look)
+        segments.append(Segment(f" {self._fit(row.why, widths.why, look)}", why))
+        return segments, self.under(line, look)
+
+    @staticmethod
+    def _why_style(row: Row, look: Look) -> Style:
+        if row.stalled:
+            return look.warning
+        return look.error if row.state is TaskState.FAILED else look.muted
+
+    @staticmethod
+    def _fit(text: str, width: int, look: Look) -> str:
+        text = look.cut(text, width)
+        return text + " " * (width - cell_len(text))
+
+
+def _is_called(task: TaskView, word: str) -> bool:
+    return (
+        task.state.startswith(word)
+        or (task.stalled_since is not None and "stalled".startswith(word))
+        or (task.held and "held".startswith(word))
+    )

@@ -1,0 +1,254 @@
+"""`TaskPane`: a pane in which every line is a task; what tree and table have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Final
+
+from rich.style import Style
+from textual import events
+from textual.binding import BindingType
+from textual.message import Message
+
+from engine.core.state import TaskState
+from engine.view.run_view import Changes, RunView
+from engine.view.text import one_line
+from tui.keymap import Place, bindings
+from tui.present import Look
+from tui.widgets.lines import LinePane, Shown
+
+STILL: Final = frozenset(
+    {TaskState.PENDING, TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED}
+)
+"""States in which a line changes only when an event says so; in the others time alone changes it."""
+
+
+class TaskPane(LinePane[Shown]):
+    """Lines that are tasks, with a cursor.
+
+    rows: the tasks shown, by index, in the order of the lines. Moving the cursor by key or mouse posts
+    `TaskHighlighted`; `select`, with which an app keeps its panes together, does not. The selection is
+    a task and not a line: it stays on its task when lines come, go or change places.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.LIST)
+
+    class TaskHighlighted(Message):
+        """The cursor came to another task."""
+
+        def __init__(self, pane: TaskPane[Any], index: int) -> None:
+            super().__init__()
+            self.pane = pane
+            self.index = index
+
+        @property
+        def control(self) -> TaskPane[Any]:
+            return self.pane
+
+    class TaskOpened(Message):
+        """A task was asked for, with Enter or two clicks."""
+
+        def __init__(self, pane: TaskPane[Any], index: int) -> None:
+            super().__init__()
+            self.pane = pane
+            self.index = index
+
+        @property
+        def control(self) -> TaskPane[Any]:
+            return self.pane
+
+    def __init__(
+        self, view: RunView, *, name: str | None = None, id: str | None = None, classes: str | None = None
+    ) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self.view = view
+        self.names: list[str] = []
+        self._now = 0.0
+        self._rows: Sequence[int] = ()
+        self._line_of: dict[int, int] = {}
+        self._cursor = 0
+        self._adopt(view)
+
+    # ── for subclasses ──────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def order_tasks(self, keep: int | None) -> Sequence[int]:
+        """The tasks to show, in their order. keep: the task that the cursor is on."""
+
+    @abstractmethod
+    def note_changes(self, tasks: Iterable[int]) -> bool:
+        """Take up that `tasks` changed; return whether the lines must be arranged anew."""
+
+    def adopt_view(self) -> None:
+        """`view` is another one: forget what was known of the old one."""
+
+    def may_differ(self, index: int, changes: Changes) -> bool:
+        """Whether the line of a task may look different from the last tick."""
+        return changes.plan or index in changes.tasks or self.view.tasks[index].state not in STILL
+
+    def within_reach(self) -> Sequence[int]:
+        """The tasks that are searched, in their order."""
+        return self._rows
+
+    # ── the run ─────────────────────────────────────────────────────────────────────────────────
+
+    def update_from(self, changes: Changes, now: float) -> None:
+        """Bring the visible lines up to `now`, an offset in seconds. Called on every tick."""
+        self._now = now
+        if self.note_changes(changes.tasks):
+            self.rearrange()
+        self.forget_unseen()
+        rows = self._rows
+        self.redraw_lines([line for line in self.visible_lines if self.may_differ(rows[line], changes)])
+
+    def rebind(self, view: RunView) -> None:
+        """Show another view of the same plan, after a resync; the cursor stays on its task."""
+        self._adopt(view)
+        self.redraw_all()
+
+    def _adopt(self, view: RunView) -> None:
+        self.view = view
+        self.names = [one_line(task.name) or ascii(task.name) for task in view.tasks]
+        self.adopt_view()
+        self.rearrange()
+
+    @property
+    def rows(self) -> Sequence[int]:
+        return self._rows
+
+    def rearrange(self, keep: int | None = None) -> None:
+        """Ask for the lines anew. keep: the task that the cursor then is on, else the one that it was on;
+        its place on the screen stays the same."""
+        selected = self.selected
+        keep = selected if keep is None else keep
+        offset = self._cursor - self.top
+        self._rows = self.order_tasks(keep)
+        self._line_of = {index: line for line, index in enumerate(self._rows)}
+        self._drawn.clear()
+        self.line_count = len(self._rows)
+        line = self._line_of.get(keep) if keep is not None else None
+        self._cursor = line if line is not None else max(0, min(self._cursor, len(self._rows) - 1))
+        if self.is_mounted:
+            self.scroll_to_line(self._cursor - offset)
+            self.reveal(self._cursor)
+            self.redraw_all()
+        if line is None and self.selected is not None and selected is not None:
+            self.post_message(self.TaskHighlighted(self, self.selected))
+
+    # ── the cursor ──────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def selected(self) -> int | None:
+        """The index of the task under the cursor; None if no task is shown."""
+        return self._rows[self._cursor] if self._rows else None
+
+    def select(self, index: int) -> None:
+        """Put the cursor on a task, if it is shown. Posts nothing."""
+        line = self._line_of.get(index)
+        if line is not None:
+            self._put_cursor(line)
+
+    def line_of(self, index: int) -> int | None:
+        """The line that shows the task, None if none does."""
+        return self._line_of.get(index)
+
+    def move_cursor(self, line: int) -> None:
+        """Put the cursor on a line, or as near to it as there are lines, and say so."""
+        if not self._rows:
+            return
+        line = max(0, min(line, len(self._rows) - 1))
+        moved = line != self._cursor
+        self._put_cursor(line)
+        if moved:
+            self.post_message(self.TaskHighlighted(self, self._rows[line]))
+
+    def _put_cursor(self, line: int) -> None:
+        before, self._cursor = self._cursor, line
+        self.reveal(line)
+        self.redraw_lines((before, line))
+
+    def under(self, line: int, look: Look) -> Style:
+        """The style of a whole line: where the cursor is, and whether keys go here."""
+        if line != self._cursor:
+            return look.text
+        return look.cursor if self.has_focus else look.cursor_blurred
+
+    def find_next(self, text: str) -> bool:
+        """Go to the next task with `text` in its name, round the end; False if there is none."""
+        return self._seek(self._named(text), 1)
+
+    def find_previous(self, text: str) -> bool:
+        """Go to the task before with `text` in its name, round the start; False if there is none."""
+        return self._seek(self._named(text), -1)
+
+    def next_failure(self) -> bool:
+        """Go to the next task that failed or is stalled, round the end; False if there is none."""
+        tasks, stalled = self.view.tasks, self.view.stalled
+        return self._seek(lambda i: tasks[i].state is TaskState.FAILED or i in stalled, 1)
+
+    def _named(self, text: str) -> Callable[[int], bool]:
+        wanted = text.casefold()
+        return lambda index: wanted in self.names[index].casefold()
+
+    def _seek(self, wanted: Callable[[int], bool], step: int) -> bool:
+        tasks = self.within_reach()
+        start = tasks.index(self.selected) if self.selected is not None else 0
+        for distance in range(1, len(tasks) + 1):
+            index = tasks[(start + step * distance) % len(tasks)]
+            if wanted(index):
+                if index != self.selected:
+                    self.select(index)
+                    self.post_message(self.TaskHighlighted(self, index))
+                return True
+        return False
+
+    # ── actions ─────────────────────────────────────────────────────────────────────────────────
+
+    def action_cursor_up(self) -> None:
+        self.move_cursor(self._cursor - 1)
+
+    def action_cursor_down(self) -> None:
+        self.move_cursor(self._cursor + 1)
+
+    def action_cursor_top(self) -> None:
+        self.move_cursor(0)
+
+    def action_cursor_bottom(self) -> None:
+        self.move_cursor(len(self._rows) - 1)
+
+    def action_cursor_page_up(self) -> None:
+        self.move_cursor(self._cursor - max(1, self.page - 1))
+
+    def action_cursor_page_down(self) -> None:
+        self.move_cursor(self._cursor + max(1, self.page - 1))
+
+    def action_cursor_half_up(self) -> None:
+        self.move_cursor(self._cursor - max(1, self.page // 2))
+
+    def action_cursor_half_down(self) -> None:
+        self.move_cursor(self._cursor + max(1, self.page // 2))
+
+    def action_open(self) -> None:
+        if self.selected is not None:
+            self.post_message(self.TaskOpened(self, self.selected))
+
+    # ── what Textual tells ──────────────────────────────────────────────────────────────────────
+
+    def on_click(self, event: events.Click) -> None:
+        line = self.line_at(event)
+        if line is None:
+            return
+        event.stop()
+        self.move_cursor(line)
+        if event.chain == 2:
+            self.action_open()
+
+    def on_focus(self) -> None:
+        self.redraw_lines((self._cursor,))
+
+    def on_blur(self) -> None:
+        self.redraw_lines((self._cursor,))
+
+    def layout_lines(self) -> None:
+        self.reveal(self._cursor)

@@ -1,0 +1,300 @@
+"""`PlanTree`: the plan as a tree, each task once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Final, NamedTuple
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import BindingType
+
+from engine.core.state import TaskState
+from engine.plan.model import Condition
+from engine.view.run_view import Changes, RunView
+from engine.view.task_view import TaskView
+from tui.keymap import Place, bindings
+from tui.present import Look, clock
+from tui.widgets.branches import NO_PARENT, URGENT, Branches
+from tui.widgets.task_pane import TaskPane
+
+SETTLE_AFTER: Final = 1.0
+"""Seconds between two looks at which branches have finished: what jumps at every tick cannot be read."""
+NAME_ROOM: Final = 16
+"""Cells that indentation leaves to the rest of a line, however deep the plan is."""
+LEVELS: Final = range(2, 13)
+"""The fewest and the most levels that are indented."""
+
+
+class _Signs(NamedTuple):
+    """What branches are drawn with; all but the last two cells wide, a level."""
+
+    fork: str
+    end: str
+    through: str
+    below: str
+    guest: str
+    deeper: str
+    folded: str
+
+
+_UNICODE: Final = _Signs("├ ", "└ ", "│ ", "  ", "┆ ", "⋯ ", "▸")
+_ASCII: Final = _Signs("|-", "`-", "| ", "  ", ": ", "~ ", ">")
+
+
+class Branch(NamedTuple):
+    """What can change about a line. tail: what may stand at its right end, the first that fits.
+    hidden: how many tasks of each state are folded into it; None if it is not folded."""
+
+    cursor: bool
+    focus: bool
+    state: TaskState
+    stalled: bool
+    tail: tuple[str, ...]
+    hidden: tuple[tuple[TaskState, int], ...] | None
+
+
+class PlanTree(TaskPane[Branch]):
+    """The DAG as a tree: each task under its deciding parent, other needs as a dim reference.
+
+    Of a task's needs the deciding parent is the one with the longest path to it, of equal ones the last
+    in topological order (see `Branches`). Branches fold by hand, and once they are finished by themselves
+    if the plan has more tasks than the pane has lines. Whatever is folded, tasks that failed or are at
+    work stay in view. Levels too deep for the width are drawn without the outer ones.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.TREE)
+
+    def __init__(
+        self, view: RunView, *, name: str | None = None, id: str | None = None, classes: str | None = None
+    ) -> None:
+        self._branches = Branches(view.graph)
+        self._folds_itself = False
+        self._unsettled = False
+        self._arranged_at = 0.0
+        super().__init__(view, name=name, id=id, classes=classes)
+
+    @property
+    def title(self) -> str:
+        return "Plan"
+
+    # ── which lines ─────────────────────────────────────────────────────────────────────────────
+
+    def adopt_view(self) -> None:
+        if self._branches.graph is not self.view.graph:
+            self._branches = Branches(self.view.graph)
+        for task in self.view.tasks:
+            self._branches.enter(task.index, task.state)
+
+    def order_tasks(self, keep: int | None) -> Sequence[int]:
+        self._arranged_at = self._now
+        self._unsettled = False
+        self._folds_itself = self._is_too_long
+        return self._branches.rows(automatic=self._folds_itself, keep=keep)
+
+    @property
+    def _is_too_long(self) -> bool:
+        return len(self.view.tasks) > self.page > 0
+
+    def note_changes(self, tasks: Iterable[int]) -> bool:
+        branches, views = self._branches, self.view.tasks
+        hides_urgent = False
+        for index in tasks:
+            state = views[index].state
+            if branches.enter(index, state) or (state not in URGENT and index in branches.guest_of):
+                self._unsettled = True
+            hides_urgent = hides_urgent or (state in URGENT and self.line_of(index) is None)
+        return hides_urgent or (self._unsettled and self._now - self._arranged_at >= SETTLE_AFTER)
+
+    def may_differ(self, index: int, changes: Changes) -> bool:
+        # a folded line counts tasks that have no line of their own
+        return super().may_differ(index, changes) or self._branches.is_folded(index)
+
+    def within_reach(self) -> Sequence[int]:
+        return self._branches.order
+
+    def layout_lines(self) -> None:
+        if self._folds_itself != self._is_too_long:
+            self.rearrange()
+        super().layout_lines()
+
+    def select(self, index: int) -> None:
+        """Put the cursor on a task, opening the folds that hide it. Posts nothing."""
+        if self.line_of(index) is None:
+            self._branches.unfold_to(index)
+            self.rearrange(keep=index)
+        super().select(index)
+
+    # ── folding ─────────────────────────────────────────────────────────────────────────────────
+
+    def action_fold(self) -> None:
+        """Fold the branch under the cursor; if there is none to fold, go to its parent."""
+        index = self.selected
+        if index is None:
+            return
+        if self._can_fold(index) and not self._branches.is_folded(index):
+            self._fold(index, True)
+            return
+        parent = self._branches.guest_of.get(index, self._branches.parent[index])
+        if parent != NO_PARENT:
+            self.move_cursor(self._line_of[parent])
+
+    def action_unfold(self) -> None:
+        """Open the branch under the cursor; if it is open, go to its first task."""
+        index = self.selected
+        if index is None or not self._can_fold(index):
+            return
+        if self._branches.is_folded(index):
+            self._fold(index, False)
+        else:
+            self.action_cursor_down()
+
+    def action_toggle_fold(self) -> None:
+        """Fold the branch under the cursor, or open it."""
+        index = self.selected
+        if index is not None and self._can_fold(index):
+            self._fold(index, not self._branches.is_folded(index))
+
+    def action_fold_all(self) -> None:
+        """Fold every branch; the cursor goes to the line that its task is folded into."""
+        selected = keep = self.selected
+        self._branches.fold_all(True)
+        while keep is not None and self.view.tasks[keep].state not in URGENT:
+            parent = self._branches.parent[keep]
+            if parent == NO_PARENT:
+                break
+            keep = parent
+        self.rearrange(keep=keep)
+        if keep is not None and keep != selected:
+            self.post_message(self.TaskHighlighted(self, keep))
+
+    def action_unfold_all(self) -> None:
+        """Open every branch."""
+        self._branches.fold_all(False)
+        self.rearrange()
+
+    def action_open(self) -> None:
+        """Open a folded branch, else the task."""
+        if self.selected is not None and self._branches.is_folded(self.selected):
+            self._fold(self.selected, False)
+        else:
+            super().action_open()
+
+    def _can_fold(self, index: int) -> bool:
+        """Whether the task has a branch of its own here, and does not just visit a folded line."""
+        return self._branches.has_branch(index) and index not in self._branches.guest_of
+
+    def _fold(self, index: int, folded: bool) -> None:
+        self._branches.fold(index, folded)
+        self.rearrange()
+
+    def on_click(self, event: events.Click) -> None:
+        """One click on the glyph of a branch folds it."""
+        line = self.line_at(event)
+        if line is not None and event.chain == 1:
+            offset = event.get_content_offset(self)
+            glyph_at = 1 + cell_len(self._indent(self._rows[line], _UNICODE))
+            if offset is not None and offset.x == glyph_at:
+                event.stop()
+                self.move_cursor(line)
+                self.action_toggle_fold()
+                return
+        super().on_click(event)
+
+    # ── a line ──────────────────────────────────────────────────────────────────────────────────
+
+    def line_content(self, line: int) -> Branch:
+        index = self._rows[line]
+        task = self.view.tasks[index]
+        folded = self._branches.is_folded(index)
+        return Branch(
+            cursor=line == self._cursor,
+            focus=self.has_focus,
+            state=task.state,
+            stalled=task.stalled_since is not None,
+            tail=self._tail(task),
+            hidden=tuple(self._branches.hidden_counts(index)) if folded else None,
+        )
+
+    def draw_line(self, line: int, content: Branch, look: Look) -> tuple[Sequence[Segment], Style]:
+        index = self._rows[line]
+        signs = _ASCII if look.plain else _UNICODE
+        state = look.warning if content.stalled else look.states[content.state]
+        waits = content.state is TaskState.PENDING
+        indent = " " + self._indent(index, signs)
+        room = self.line_width - cell_len(indent) - 2
+        label = look.cut(self.names[index], room)
+        room -= cell_len(label)
+        segments = [
+            Segment(indent, look.line),
+            Segment(look.glyph(content.state), state),
+            Segment(f" {label}", look.muted if waits else look.text),
+        ]
+        if content.hidden is not None:
+            parts = [(f"{count}{look.glyph(of)}", look.states[of]) for of, count in content.hidden]
+            for text, style in [(signs.folded, look.accent), *parts]:
+                if cell_len(text) < room:
+                    segments.append(Segment(f" {text}", style))
+                    room -= cell_len(text) + 1
+        tail = next((text for text in content.tail if cell_len(text) + 2 <= room), "")
+        if tail:
+            room -= cell_len(tail) + 2
+        references = self._references(index, room - 1)
+        if references:
+            segments.append(Segment(f" {references}", look.muted))
+            room -= cell_len(references) + 1
+        if tail:
+            quiet = waits or content.state is TaskState.SUCCESS
+            segments.append(Segment(" " * (room + 1)))
+            segments.append(Segment(f"{tail} ", look.muted if quiet else state))
+        return segments, self.under(line, look)
+
+    def _indent(self, index: int, signs: _Signs) -> str:
+        levels = min(LEVELS[-1], max(LEVELS[0], (self.line_width - NAME_ROOM) // 2))
+        host = self._branches.guest_of.get(index)
+        if host is not None:
+            ends, more = self._branches.ancestry(host, levels - 1)
+            last = signs.guest
+        else:
+            ends, more = self._branches.ancestry(index, levels)
+            if not ends:
+                return ""
+            last = signs.end if ends.pop() else signs.fork
+        above = "".join(signs.below if ended else signs.through for ended in ends)
+        return (signs.deeper if more else "") + above + last
+
+    def _tail(self, task: TaskView) -> tuple[str, ...]:
+        """What stands at the right end of the line: the longest of these that fits."""
+        state = task.state
+        if task.held and not state.is_terminal:
+            return ("held",)
+        if task.stalled_since is not None:
+            return (f"stalled {clock(self._now - task.stalled_since)}", "stalled")
+        if state is TaskState.RUNNING or state is TaskState.SUCCESS:
+            elapsed = task.elapsed(self._now)
+            return () if elapsed is None else (clock(elapsed),)
+        if state is TaskState.PENDING:
+            return ()
+        return (str(state),)
+
+    def _references(self, index: int, room: int) -> str:
+        """What else the task needs, by name; by number where that is too long."""
+        branches = self._branches
+        special = branches.graph.special_conditions
+
+        def asked(need: int) -> str:
+            condition = special.get((need, index), Condition.SUCCESS)
+            return "" if condition is Condition.SUCCESS else f" if {condition}"
+
+        parent = branches.parent[index]
+        others = branches.other_needs(index)
+        words = asked(parent).lstrip() if special and parent != NO_PARENT else ""
+        if not others:
+            return words if cell_len(words) <= room else ""
+        text = f"{words} + {', '.join(self.names[need] + asked(need) for need in others[:room])}".lstrip()
+        if cell_len(text) <= room:
+            return text
+        text = f"{words} +{len(others)}".lstrip()
+        return text if len(text) <= room else ""
