@@ -54,3 +54,8 @@ def wants_ascii() -> bool:
         return True
     encoding = getattr(sys.__stdout__, "encoding", None) or locale.getpreferredencoding(False)
     return "utf" not in encoding.lower()
+
+
+def counted(number: int, thing: str) -> str:
+    """ "1 task", "2 tasks"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

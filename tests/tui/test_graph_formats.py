@@ -1,0 +1,121 @@
+"""A plan's graph as text, Mermaid, dot and JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from engine.plan.graph import Graph
+from engine.plan.model import Condition, Need, Plan, Retry, Simulation, Task
+from tui.cli import GRAPH_FORMATS
+from tui.graph_formats import FORMATS, as_dot, as_dry_run, as_json, as_mermaid, as_text
+
+GRAPH = Graph(
+    Plan(
+        name="release",
+        tasks=(
+            Task(name="build", run="set -e\n\nmake build\n", timeout=600),
+            Task(name='un"it', run=("pytest", "-k", "a b"), needs=(Need("build"),), retry=Retry(limit=2)),
+            Task(
+                name="tell",
+                simulate=Simulation(duration=3),
+                needs=(Need("build", Condition.FINISHED), Need('un"it')),
+                skip_on_failure=True,
+                working_dir="/srv",
+            ),
+        ),
+    )
+)
+HOSTILE = Graph(
+    Plan(name='x"; system("rm")', tasks=(Task(name='a"]\n<b>`\x1b[31m#quot;\\', simulate=Simulation()),))
+)
+
+
+def test_text() -> None:
+    assert as_text(GRAPH) == (
+        "release: 3 tasks in 3 waves, 4 slots, fail-fast\n"
+        "\n"
+        "wave 1\n"
+        "  build\n"
+        "\n"
+        "wave 2\n"
+        '  un"it  needs build\n'
+        "\n"
+        "wave 3\n"
+        '  tell  needs build (finished), un"it'
+    )
+
+
+def test_dry_run_shows_what_would_run_and_its_limits() -> None:
+    assert as_dry_run(GRAPH).splitlines()[3:] == [
+        "  build",
+        "      $ set -e",
+        "      $ make build",
+        "      (time-out 10m)",
+        "",
+        "wave 2",
+        '  un"it  needs build',
+        "      $ pytest -k 'a b'",
+        "      (retried up to 2 times)",
+        "",
+        "wave 3",
+        '  tell  needs build (finished), un"it',
+        "      simulate 3s",
+        "      (in /srv, failure tolerated)",
+    ]
+
+
+def test_mermaid() -> None:
+    assert as_mermaid(GRAPH).splitlines() == [
+        "flowchart LR",
+        '    t0["build"]',
+        '    t1["un#34;it"]',
+        '    t2["tell"]',
+        "    t0 --> t1",
+        "    t0 -. finished .-> t2",
+        "    t1 --> t2",
+    ]
+
+
+def test_dot() -> None:
+    assert as_dot(GRAPH).splitlines() == [
+        'digraph "release" {',
+        "    rankdir=LR;",
+        "    node [shape=box];",
+        '    t0 [label="build"];',
+        '    t1 [label="un\\"it"];',
+        '    t2 [label="tell"];',
+        "    t0 -> t1;",
+        '    t0 -> t2 [style=dashed, label="finished"];',
+        "    t1 -> t2;",
+        "}",
+    ]
+
+
+def test_json() -> None:
+    graph = json.loads(as_json(GRAPH))
+    assert graph["schema"] == 1
+    assert graph["tasks"][2]["needs"] == {"build": "finished", 'un"it': "success"}
+    assert graph["waves"] == [["build"], ['un"it'], ["tell"]]
+    assert graph["critical_path"] == ["build", 'un"it', "tell"]
+
+
+@pytest.mark.parametrize("name", ["text", "mermaid", "dot"])
+def test_names_become_neither_markup_nor_control_sequences(name: str) -> None:
+    text = FORMATS[name](HOSTILE)
+    assert "\x1b" not in text
+    if name == "mermaid":
+        assert '    t0["a#34;#93; #60;b#62;#96;#35;quot#59;#92;"]' in text
+    if name == "dot":
+        assert '    t0 [label="a\\"] <b>`#quot;\\\\"];' in text
+        assert text.startswith('digraph "x\\"; system(\\"rm\\")" {')
+
+
+def test_empty_plan_has_a_graph_in_every_format() -> None:
+    empty = Graph(Plan(name="empty", tasks=()))
+    assert all(FORMATS[name](empty) for name in GRAPH_FORMATS)
+
+
+def test_command_line_offers_every_format() -> None:
+    assert tuple(FORMATS) == GRAPH_FORMATS

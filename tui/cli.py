@@ -1,0 +1,288 @@
+"""The command line. Each command imports what it needs when it runs, so that `--help` is there at once."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from engine.plan.model import Plan
+    from tui.report import Style
+
+EXIT_USAGE: Final = 2
+EXIT_CANCELLED: Final = 130
+EXIT_UNREAD: Final = 141
+"""What a shell reports of a program that SIGPIPE ended: nobody reads its output any more."""
+
+FAILURE_MODES: Final = ("fail_fast", "continue_on_error", "pause_on_failure")
+GRAPH_FORMATS: Final = ("text", "mermaid", "dot", "json")
+SHELLS: Final = ("bash", "zsh", "fish")
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Carry a command line out and return its exit code.
+
+    0 success, 1 the plan failed, 2 bad usage or plan, 130 cancelled by a person, 128 + n ended by signal n.
+    """
+    _open_standard_streams()
+    try:
+        code = cli.main(list(arguments), prog_name="plandeck", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_CANCELLED
+    return code if isinstance(code, int) else 0
+
+
+class FailureModeChoice(click.Choice[str]):
+    """A failure mode, spelled with underscores as in a plan or with hyphens as on screen."""
+
+    name = "mode"
+
+    def __init__(self) -> None:
+        super().__init__(FAILURE_MODES)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert(str(value).replace("-", "_"), param, ctx)
+
+
+def run_options(command: _Command) -> _Command:
+    """What `run` and `demo` have in common."""
+    slots = click.IntRange(1, 32)
+    factor = click.FloatRange(min=0, min_open=True)
+    options = (
+        click.option("--max-parallel", metavar="N", type=slots, help="Run at most N tasks at once, 1 to 32."),
+        click.option("--failure-mode", type=FailureModeChoice(), help="What one failure means for the rest."),
+        click.option("--speed", metavar="X", type=factor, default=1.0, help="Divide simulated time by X."),
+        click.option("--seed", metavar="N", type=int, help="Make simulated failures and jitter repeatable."),
+        click.option("--plain", is_flag=True, help="Print a line a change; do not open the console."),
+        click.option(
+            "--json", "as_json", is_flag=True, help="Print one JSON event a line, and nothing else."
+        ),
+        click.option("--read-only", is_flag=True, help="Open the console to watch, not to steer."),
+        click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="plandeck", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Run a plan, watch it, steer it.
+
+    A plan is a YAML or JSON file of tasks and what each of them needs. On a terminal `plandeck run`
+    opens the console; elsewhere it prints plain lines.
+
+    Exit codes: 0 success, 1 the plan failed, 2 bad usage or plan, 130 cancelled.
+    """
+
+
+@cli.command()
+@click.argument("plan", type=click.Path())
+@run_options
+def run(plan: str, **options: Any) -> int:
+    """Run a plan."""
+    return _run(plan, ["run", plan], **options)
+
+
+@cli.command()
+@click.argument("plans", metavar="PLAN...", type=click.Path(), nargs=-1, required=True)
+def check(plans: tuple[str, ...]) -> int:
+    """Say whether plans can be run.
+
+    Every mistake is printed as file:line:column: message.
+    """
+    from engine.view.text import one_line
+    from tui.marks import counted
+
+    code = 0
+    for path in plans:
+        if plan := _load(path):
+            _print(f"{one_line(path)}: fine, {counted(len(plan.tasks), 'task')}")
+        else:
+            code = EXIT_USAGE
+    return code
+
+
+@cli.command()
+@click.argument("plan", type=click.Path())
+@click.option(
+    "--format", type=click.Choice(GRAPH_FORMATS), default="text", show_default=True, help="What to print."
+)
+def graph(plan: str, format: str) -> int:
+    """Print the graph of a plan: who needs whom."""
+    loaded = _load(plan)
+    if not loaded:
+        return EXIT_USAGE
+    from engine.plan.graph import Graph
+    from tui.graph_formats import FORMATS
+
+    _print(FORMATS[format](Graph(loaded)))
+    return 0
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of a plan, for editors that complete and check."""
+    from engine.plan.schema import schema_text
+
+    _print(schema_text())
+
+
+@cli.command()
+@click.argument("name", required=False)
+@run_options
+def demo(name: str | None, **options: Any) -> int:
+    """Run a sample plan; without NAME list them."""
+    from tui.samples import headline, sample_plans
+
+    samples = sample_plans()
+    if name is None:
+        width = max(map(len, samples))
+        for sample, path in samples.items():
+            _print(f"{sample.ljust(width)}  {headline(path)}")
+        _print("\nRun one: plandeck demo NAME")
+        return 0
+    if name not in samples:
+        raise click.UsageError(f"there is no sample plan {name!r}; there are {', '.join(samples)}")
+    return _run(str(samples[name]), ["demo", name], **options)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell.
+
+    \b
+    bash:  eval "$(plandeck completion bash)"     in ~/.bashrc
+    zsh:   eval "$(plandeck completion zsh)"      in ~/.zshrc
+    fish:  plandeck completion fish | source      in ~/.config/fish/config.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.UsageError(f"completion for {shell} is not known here")
+    _print(kind(cli, {}, "plandeck", "_PLANDECK_COMPLETE").source())
+
+
+def _run(
+    path: str,
+    again: list[str],
+    *,
+    max_parallel: int | None,
+    failure_mode: str | None,
+    speed: float,
+    seed: int | None,
+    plain: bool,
+    as_json: bool,
+    read_only: bool,
+    dry_run: bool,
+) -> int:
+    if not math.isfinite(speed):
+        raise click.UsageError("--speed must be a finite number")
+    if plain and as_json:
+        raise click.UsageError("--plain and --json exclude each other")
+    if dry_run and as_json:
+        raise click.UsageError("--dry-run has no events to print; try: plandeck graph PLAN --format json")
+    plan = _load(path)
+    if not plan:
+        return EXIT_USAGE
+
+    import anyio
+    import msgspec
+
+    from engine.plan.model import FailureMode
+    from tui.host import Request, host
+
+    mode = FailureMode(failure_mode) if failure_mode else None
+    if dry_run:
+        from engine.plan.graph import Graph
+        from tui.graph_formats import as_dry_run
+
+        changed = msgspec.structs.replace(
+            plan, failure_mode=mode or plan.failure_mode, max_parallel=max_parallel or plan.max_parallel
+        )
+        _print(as_dry_run(Graph(changed)))
+        return 0
+
+    again = ["plandeck", *again]
+    for option, value in (
+        ("--max-parallel", max_parallel),
+        ("--failure-mode", failure_mode),
+        ("--speed", None if speed == 1 else f"{speed:g}"),
+        ("--seed", seed),
+    ):
+        if value is not None:
+            again += [option, str(value)]
+    request = Request(
+        plan=plan,
+        again=again,
+        max_parallel=max_parallel,
+        failure_mode=mode,
+        speed=speed,
+        seed=seed,
+        console=not plain and not as_json and _has_terminal(),
+        json=as_json,
+        read_only=read_only,
+    )
+    return anyio.run(host, request, _style(sys.stdout), _style(sys.stderr), backend="asyncio")
+
+
+def _load(path: str) -> Plan | None:
+    """The plan, or None after every fault has been printed."""
+    from engine.errors import PlanInvalid
+    from engine.plan.load import load_plan
+    from engine.view.text import one_line
+
+    try:
+        return load_plan(path)
+    except PlanInvalid as invalid:
+        for fault in invalid.faults:
+            click.echo(one_line(str(fault)), err=True)
+    except OSError as error:
+        click.echo(one_line(f"{path}: {error.strerror or error}"), err=True)
+    return None
+
+
+def _print(text: str) -> None:
+    """Write to stdout now, and leave quietly if nobody reads it."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # what is buffered must not be tried again when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(EXIT_UNREAD) from None
+
+
+def _has_terminal() -> bool:
+    """Whether a console can be drawn and can be typed at."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _style(stream: Any) -> Style:
+    from tui.marks import wants_ascii
+    from tui.report import Style
+
+    colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+    return Style(colour=colour, ascii=wants_ascii(), encoding=stream.encoding or "utf-8")
+
+
+def _open_standard_streams() -> None:
+    """Whoever started us may have closed some. A file opened later must not take their place and be
+    written to as if it were the output."""
+    for descriptor, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+            setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))

@@ -1,0 +1,181 @@
+"""Hosting a run from a terminal or a pipe: the engine outside, a console or a report inside it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+import anyio
+
+from engine.core.inputs import CancelPlan, Command, DrainPlan
+from engine.core.state import Outcome, RunPhase
+from engine.dispatch.base import TaskDispatcher
+from engine.errors import CommandRefused
+from engine.handle import PlanResult
+from engine.plan.model import FailureMode, Plan
+from engine.session import Run, open_run
+from engine.view.run_view import RunView
+from tui.printer import Printer
+from tui.readonly import ReadOnlyRun
+from tui.report import JsonReport, PlainReport, Report, Style
+from tui.summary import summary
+
+EXIT_CODES: Final = {Outcome.SUCCESS: 0, Outcome.FAILED: 1, Outcome.CANCELLED: 130}
+SIGNAL_BASE: Final = 128
+"""A process ended by signal n is reported as 128 + n by every shell; we leave with the same codes."""
+
+UNLIMITED: Final = sys.maxsize
+"""A report must be whole. What a run can say is bounded by its plan, so keeping it all is safe."""
+
+
+class Request(NamedTuple):
+    """What the command line asks for. again: the argv that asks for the same once more."""
+
+    plan: Plan
+    again: Sequence[str]
+    max_parallel: int | None = None
+    failure_mode: FailureMode | None = None
+    speed: float = 1.0
+    seed: int | None = None
+    console: bool = False
+    json: bool = False
+    read_only: bool = False
+    dispatchers: Mapping[str, TaskDispatcher] | None = None
+
+
+async def host(request: Request, out: Style, err: Style) -> int:
+    """Run the plan to its end and return the exit code. out, err: how the two streams are written.
+
+    Whatever ends it, every process of the run is gone when this returns.
+    """
+    printer = Printer()
+    try:
+        async with open_run(
+            request.plan,
+            max_parallel=request.max_parallel,
+            failure_mode=request.failure_mode,
+            seed=request.seed,
+            speed=request.speed,
+            dispatchers=request.dispatchers,
+        ) as run:
+            return await _Hosting(run, request, printer, out, err).last()
+    finally:
+        printer.close()
+
+
+class _Hosting:
+    """One run, the signals that concern it, and what shows it."""
+
+    def __init__(self, run: Run, request: Request, printer: Printer, out: Style, err: Style) -> None:
+        self._run = run
+        self._request = request
+        self._printer = printer
+        self._out = out
+        self._err = err
+        self._signalled = anyio.Event()
+        self._interrupted_by = signal.SIGPIPE
+        self._over = False
+
+    async def last(self) -> int:
+        """Return the exit code once the run has ended and all has been said."""
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._obey, received, group.cancel_scope)
+                group.start_soon(self._stop_unread)
+                if self._request.console:
+                    await self._show_console()
+                # who leaves the console while the run goes on sees the rest of it in lines
+                await self._show_lines()
+                result = await self._run.wait()
+                self._over = True
+                self._say_goodbye(result)
+                await self._printer.drained()
+                group.cancel_scope.cancel()
+        return self._exit_code(result)
+
+    async def _show_console(self) -> None:
+        from tui.app import ConsoleApp  # Textual costs a quarter of a second, and lines do without it
+
+        app = ConsoleApp(ReadOnlyRun(self._run) if self._request.read_only else self._run)
+
+        async def leave_when_told() -> None:
+            await self._signalled.wait()
+            await self._run.wait()
+            app.exit()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(leave_when_told)
+            await app.run_async()
+            group.cancel_scope.cancel()
+
+    async def _show_lines(self) -> None:
+        run = self._run
+        # nothing is awaited between the two, so nothing is missed and nothing is said twice
+        snapshot = run.snapshot()
+        if snapshot.phase is RunPhase.COMPLETE:
+            return
+        view = RunView.from_snapshot(run.graph, snapshot)
+        subscription = run.subscribe(UNLIMITED)
+        report: Report = (
+            JsonReport(run.plan, run.run_id)
+            if self._request.json
+            else PlainReport(run.plan, run.run_id, self._out)
+        )
+        async for events in subscription:
+            view.apply(events)
+            self._printer.out(report.render(events))
+            if view.phase is RunPhase.COMPLETE:
+                break
+            if view.phase is RunPhase.PAUSED and not view.active:
+                self._tell(
+                    "the plan is paused and nobody is here to steer it, so what has not started is cancelled"
+                )
+                await self._send(DrainPlan(actor="plandeck"))
+        subscription.close()
+
+    async def _obey(self, received: AsyncIterator[signal.Signals], scope: anyio.CancelScope) -> None:
+        """The first signal stops what runs in good order, every further one kills it. Once the run is
+        over a signal means: do not wait for whoever should read the rest."""
+        async for number in received:
+            if self._over:
+                scope.cancel()
+                return
+            again = self._signalled.is_set()
+            person = number == signal.SIGINT
+            if not person:
+                self._interrupted_by = number
+            self._signalled.set()
+            who = "operator" if person else number.name
+            await self._send(CancelPlan(actor=who, interrupted=not person, kill=again))
+            if not self._request.console:
+                self._tell("killing what still runs" if again else "stopping what runs; once more to kill it")
+
+    async def _stop_unread(self) -> None:
+        """Nobody reads what the run says any more (`| head`): stop it, as other programs stop."""
+        await self._printer.failed.wait()
+        if not isinstance(self._printer.failure, BrokenPipeError):
+            self._tell(f"cannot write the output: {self._printer.failure}")
+        await self._send(CancelPlan(actor="closed output", interrupted=True))
+
+    async def _send(self, command: Command) -> None:
+        # refused when the run has ended meanwhile, or is ending that way already
+        with suppress(CommandRefused):
+            await self._run.send(command)
+
+    def _tell(self, message: str) -> None:
+        self._printer.err(self._err.encode(f"plandeck: {message}\n"))
+
+    def _say_goodbye(self, result: PlanResult) -> None:
+        view = RunView.from_snapshot(self._run.graph, self._run.snapshot())
+        style, write = (
+            (self._err, self._printer.err) if self._request.json else (self._out, self._printer.out)
+        )
+        write(style.encode(summary(result, view, self._run.log_path, self._request.again, style)))
+
+    def _exit_code(self, result: PlanResult) -> int:
+        if result.outcome is Outcome.INTERRUPTED:
+            return SIGNAL_BASE + self._interrupted_by
+        return EXIT_CODES[result.outcome]
