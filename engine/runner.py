@@ -21,6 +21,7 @@ from engine.core.inputs import (
     CancelPlan,
     Command,
     Input,
+    Now,
     OutcomeKind,
     Report,
     Start,
@@ -99,10 +100,12 @@ class Runner:
         self._clock = clock
         self._open_log = open_log
         self._inbox: deque[Input | _Request] = deque()
+        self._asked: list[_Request] = []
         self._posted: anyio.Event | None = None
         self._work: deque[Flight] = deque()
         self._idle: list[anyio.Event] = []
         self._closing = False
+        self._reached = 0.0
         self._quiet: list[anyio.Event] = []
 
     def post(self, report: Report) -> None:
@@ -160,7 +163,7 @@ class Runner:
 
     def _turn(self, workers: anyio.abc.TaskGroup) -> None:
         scheduler, inbox = self._scheduler, self._inbox
-        now = self._clock.now()
+        now = self._now()
         deadline = scheduler.next_deadline()
         if deadline is not None and deadline <= now.offset:
             inbox.appendleft(Tick())
@@ -170,13 +173,12 @@ class Runner:
                 inbox.extend(watch.check(now.offset))
         events: list[Event] = []
         effects: list[Effect] = []
-        answers: list[_Request] = []
         for _ in range(min(len(inbox), TURN_LIMIT)):
             given = inbox.popleft()
             if isinstance(given, _Request):
+                self._asked.append(given)
                 decision = scheduler.handle(given.command, now)
                 given.refusal = decision.refusal
-                answers.append(given)
             else:
                 decision = scheduler.handle(given, now)
             events += decision.events
@@ -188,8 +190,7 @@ class Runner:
                 self._launch(effect, workers)
             else:
                 self._stop(effect)
-        for request in answers:
-            request.answered.set()
+        self._answer()
 
     def _wake(self) -> None:
         if self._posted is not None:
@@ -208,16 +209,30 @@ class Runner:
         if deadline is None:
             await posted.wait()
         else:
-            with anyio.move_on_at(self._clock.deadline(deadline)):
+            with anyio.move_on_at(self._clock.deadline(deadline)) as scope:
                 await posted.wait()
+            if scope.cancelled_caught:
+                self._reached = deadline
         self._posted = None
 
+    def _now(self) -> Now:
+        """The present: never before the deadline that has just come, which rounding can make it."""
+        offset, utc = self._clock.now()
+        self._reached = max(self._reached, offset)
+        return Now(self._reached, utc)
+
+    def _answer(self) -> None:
+        for request in self._asked:
+            request.answered.set()
+        self._asked.clear()
+
     def _refuse_the_rest(self) -> None:
-        while self._inbox:
-            given = self._inbox.popleft()
-            if isinstance(given, _Request):
-                given.refusal = "the run has been closed"
-                given.answered.set()
+        """Leave nobody waiting, however the run has ended."""
+        self._asked.extend(given for given in self._inbox if isinstance(given, _Request))
+        self._inbox.clear()
+        for request in self._asked:
+            request.refusal = "the run has been closed"
+        self._answer()
 
     # ── effects ─────────────────────────────────────────────────────────────────────────────────
 

@@ -189,7 +189,7 @@ async def open_run(
                 try:
                     await runner.run()
                 except Exception as defect:
-                    run.defect = defect
+                    run.defect = _unwrap(defect)
                     hosted.cancel_scope.cancel()
 
         hosted.start_soon(host)
@@ -203,6 +203,13 @@ async def open_run(
         raise RuntimeError("the engine failed") from run.defect
     if failure is not None:
         raise failure
+
+
+def _unwrap(error: Exception) -> Exception:
+    """What a task group has wrapped, if it was one thing."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _default_directory(run_id: str) -> Path:
