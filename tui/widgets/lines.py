@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import ClassVar, Final, Generic, TypeVar
 
 from rich.segment import Segment
@@ -12,6 +12,7 @@ from textual import events
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
 from tui.present import Look, look_of
 
@@ -25,9 +26,9 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
     """A pane of lines, of which only the visible ones are ever drawn.
 
     A subclass says in `line_content` what a line shows, as something that can be compared, and in
-    `draw_line` how. `redraw_lines` then looks whether that changed and repaints only the columns that
-    did, so that a tick on which nothing changed draws nothing. Lines count from 0; the first
-    `HEADER` rows of the pane do not scroll.
+    `draw_line` how that looks. A line is drawn anew only if its content changed, and then only the
+    columns that differ are repainted: a tick on which nothing changed draws nothing, and one costs the
+    same in a pane of any length. Lines count from 0; the first `HEADER` rows of the pane do not scroll.
     """
 
     HEADER: ClassVar[int] = 0
@@ -44,7 +45,10 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
         super().__init__(name=name, id=id, classes=classes)
         self._line_count = 0
         self._drawn: dict[int, tuple[Shown, Strip]] = {}
-        self._drawn_header: Strip | None = None
+        """Lines as they were drawn last, by `line_key`."""
+        self._on_screen: dict[int, Strip] = {}
+        """What every row of the pane shows, or is about to once the screen is painted."""
+        self._header: Strip | None = None
         self._look: Look | None = None
         self._under: Style | None = None
 
@@ -57,6 +61,10 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
     @abstractmethod
     def draw_line(self, line: int, content: Shown, look: Look) -> tuple[Sequence[Segment], Style]:
         """The line in segments, and the style that lies under all of it."""
+
+    def line_key(self, line: int) -> int:
+        """By what the line is recognized when others come before it."""
+        return line
 
     def draw_header(self, look: Look) -> Sequence[Segment]:
         """The row that does not scroll, if `HEADER` is 1."""
@@ -87,8 +95,14 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
 
     @line_count.setter
     def line_count(self, count: int) -> None:
+        if count == self._line_count:
+            return
         self._line_count = count
-        self.virtual_size = Size(1, count + self.HEADER)
+        # To assign `virtual_size` would lay the whole screen out again, at every tick of a log that
+        # grows. The scrollbar's coming and going, which needs that, asks for it itself.
+        size = Size(1, count + self.HEADER)
+        self.set_reactive(Widget.virtual_size, size)
+        self._scroll_update(size)
 
     @property
     def line_width(self) -> int:
@@ -131,61 +145,61 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
 
     # ── drawing ─────────────────────────────────────────────────────────────────────────────────
 
-    def redraw_lines(self, lines: Sequence[int]) -> None:
+    def redraw_lines(self, lines: Iterable[int]) -> None:
         """Repaint what changed in those of `lines` that are seen."""
-        look = look_of(self)
-        if look is not self._look:
-            self.redraw_all()
-            return
         visible = self.visible_lines
-        regions: list[Region] = []
-        for line in lines:
-            before = self._drawn.get(line)
-            if before is None:  # never painted, or to be painted anyway
-                continue
-            if line not in visible:
-                del self._drawn[line]
-                continue
-            content = self.line_content(line)
-            if content == before[0]:
-                continue
-            strip = self._finish(*self.draw_line(line, content, look))
-            self._drawn[line] = (content, strip)
-            row = line - visible.start + self.HEADER
-            regions.extend(Region(x, row, end - x, 1) for x, end in changed_columns(before[1], strip))
-        if regions:
-            self.refresh(*regions)
+        shift = self.HEADER - visible.start
+        self._redraw_rows([line + shift for line in lines if line in visible])
+
+    def redraw_changed(self) -> None:
+        """Repaint whatever changed, in any row, after lines have come, gone or moved."""
+        self._header = None
+        self._redraw_rows(range(self.size.height))
 
     def redraw_all(self) -> None:
-        """Repaint every line, but not the border."""
-        self._forget_drawn()
+        """Draw everything anew, but not the border."""
+        self._forget()
         self.refresh(self.size.region)
 
-    def forget_unseen(self) -> None:
-        """Drop the lines that were scrolled away: what they showed may have changed since."""
-        visible = self.visible_lines
-        if len(self._drawn) > len(visible):
-            self._drawn = {line: kept for line, kept in self._drawn.items() if line in visible}
+    def _redraw_rows(self, rows: Sequence[int]) -> None:
+        regions: list[Region] = []
+        for y in rows:
+            before = self._on_screen.get(y)
+            if before is None:  # it was never painted, so it will be
+                continue
+            strip = self._row(y)
+            if strip is not before:
+                self._on_screen[y] = strip
+                regions.extend(Region(x, y, end - x, 1) for x, end in changed_columns(before, strip))
+        if regions:
+            self.refresh(*regions)
+        self._trim()
 
     def render_line(self, y: int) -> Strip:
+        strip = self._on_screen[y] = self._row(y)
+        return strip
+
+    def _row(self, y: int) -> Strip:
         look = look_of(self)
         if look is not self._look:
+            self._forget()
             self._look = look
-            self._forget_drawn()
         if y < self.HEADER:
-            if self._drawn_header is None:
-                self._drawn_header = self._finish(self.draw_header(look))
-            return self._drawn_header
+            if self._header is None:
+                self._header = self._finish(self.draw_header(look))
+            return self._header
         line = y - self.HEADER + self.top
         if line >= self._line_count:
             note = self.empty_note() if not self._line_count and y == self.HEADER else ""
             return self._finish([Segment(look.cut(f" {note}", self.line_width), look.muted)] if note else [])
-        drawn = self._drawn.get(line)
-        if drawn is None:
-            content = self.line_content(line)
-            strip = self._finish(*self.draw_line(line, content, look))
-            drawn = self._drawn[line] = (content, strip)
-        return drawn[1]
+        key = self.line_key(line)
+        content = self.line_content(line)
+        drawn = self._drawn.get(key)
+        if drawn is not None and drawn[0] == content:
+            return drawn[1]
+        strip = self._finish(*self.draw_line(line, content, look))
+        self._drawn[key] = (content, strip)
+        return strip
 
     def _finish(self, segments: Sequence[Segment], under: Style | None = None) -> Strip:
         base = self._under
@@ -196,15 +210,22 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
         strip = Strip(Segment.apply_style(segments, base))
         return strip.adjust_cell_length(self.line_width, base)
 
-    def _forget_drawn(self) -> None:
+    def _trim(self) -> None:
+        """Keep no more drawn lines than a few screens."""
+        if len(self._drawn) > 4 * self.page + 64:
+            seen = {self.line_key(line) for line in self.visible_lines}
+            self._drawn = {key: drawn for key, drawn in self._drawn.items() if key in seen}
+
+    def _forget(self) -> None:
         self._drawn.clear()
-        self._drawn_header = None
+        self._on_screen.clear()
+        self._header = None
         self._under = None
 
     # ── what Textual tells ──────────────────────────────────────────────────────────────────────
 
     def notify_style_update(self) -> None:
-        self._forget_drawn()
+        self._forget()
         super().notify_style_update()
 
     def on_resize(self) -> None:

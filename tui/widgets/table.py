@@ -12,9 +12,10 @@ from rich.style import Style
 from textual.binding import BindingType
 
 from engine.core.state import TaskState
-from engine.view.run_view import RunView
+from engine.view.run_view import Changes, RunView
 from engine.view.task_view import TaskView
 from engine.view.text import one_line
+from engine.view.timing import DAY, HOUR, short
 from tui.keymap import Place, bindings
 from tui.present import Look, clock
 from tui.widgets.task_pane import TaskPane
@@ -63,25 +64,24 @@ class Columns(NamedTuple):
 
 
 STATE_WIDTH: Final = 9
-TRY_WIDTH: Final = 4
-TIME_WIDTH: Final = 7
-WHY_LEAST: Final = 12
+WHY_LEAST: Final = 10
 TASK_LEAST: Final = 8
+TASK_USUAL: Final = 12
 LEAD: Final = 4
 """Before the first column: the mark of a marked row, the glyph, and a space beside each."""
 
 
-def columns(width: int, longest: int) -> Columns:
-    """Share a width out. longest: cells of the longest name.
+def columns(width: int, longest: int, tries: int = len("1/3"), time: int = len("12:04")) -> Columns:
+    """Share a width out. longest: cells of the longest name. tries, time: what TRY and TIME would take.
 
     Where there is little room TRY goes first, then STATE (the glyph says it too), then TIME.
     """
-    state, tries, time = STATE_WIDTH, TRY_WIDTH, TIME_WIDTH
+    state = STATE_WIDTH
 
     def rest() -> int:
         return width - LEAD - sum(part + 1 for part in (state, tries, time) if part)
 
-    wanted = min(longest, 2 * TASK_LEAST) + 1 + WHY_LEAST
+    wanted = min(longest, TASK_USUAL) + 1 + WHY_LEAST
     if rest() < wanted:
         tries = 0
     if rest() < wanted:
@@ -89,7 +89,7 @@ def columns(width: int, longest: int) -> Columns:
     if rest() < TASK_LEAST + 1 + TASK_LEAST:
         time = 0
     room = max(0, rest())
-    task = min(longest, max(TASK_LEAST, room - 1 - WHY_LEAST), max(2 * TASK_LEAST, room * 2 // 5))
+    task = min(longest, max(TASK_LEAST, room - 1 - WHY_LEAST), max(TASK_USUAL, room * 2 // 5))
     task = min(max(task, TASK_LEAST), room)
     return Columns(task, state, tries, time, max(0, room - task - 1))
 
@@ -167,6 +167,8 @@ class TaskTable(TaskPane[Row]):
     def adopt_view(self) -> None:
         self._folded_names = [name.casefold() for name in self.names]
         self._longest = max(map(cell_len, self.names), default=0)
+        most = max((task.retry_limit for task in self.view.tasks), default=0) + 1
+        self._tries_width = 2 * len(str(most)) + 1
         self.layout_columns()
 
     def order_tasks(self, keep: int | None) -> Sequence[int]:
@@ -259,7 +261,15 @@ class TaskTable(TaskPane[Row]):
         super().layout_lines()
 
     def layout_columns(self) -> None:
-        self._columns = columns(self.line_width, self._longest)
+        longest_time = len("1:02:03") if self.view.elapsed(self._now) >= HOUR else len("12:04")
+        self._columns = columns(self.line_width, self._longest, self._tries_width, longest_time)
+
+    def update_from(self, changes: Changes, now: float) -> None:
+        before = self._columns
+        super().update_from(changes, now)
+        self.layout_columns()
+        if self._columns != before:  # an hour has passed
+            self.redraw_all()
 
     def draw_header(self, look: Look) -> Sequence[Segment]:
         task, state, tries, time, why = self._columns
@@ -283,10 +293,17 @@ class TaskTable(TaskPane[Row]):
             marked=index in self.marked,
             state=task.state,
             stalled=task.stalled_since is not None,
-            tries=f"{task.attempt}/{task.max_attempts}" if task.attempts else "-",
-            time="-" if elapsed is None else clock(elapsed),
+            tries=self._tries(task),
+            time="-" if elapsed is None else _time(elapsed),
             why=self._why(task),
         )
+
+    def _tries(self, task: TaskView) -> str:
+        if not task.attempts:
+            return "-"
+        tries = f"{task.attempt}/{task.max_attempts}"
+        # a person may ask for more than the plan, whose limits the column is made for
+        return tries if len(tries) <= self._tries_width else str(task.attempt)
 
     def _why(self, task: TaskView) -> str:
         last_line = self._last_line(task.index) if task.attempts else ""
@@ -327,6 +344,10 @@ class TaskTable(TaskPane[Row]):
     def _fit(text: str, width: int, look: Look) -> str:
         text = look.cut(text, width)
         return text + " " * (width - cell_len(text))
+
+
+def _time(seconds: float) -> str:
+    return clock(seconds) if seconds < DAY else short(seconds)
 
 
 def _is_called(task: TaskView, word: str) -> bool:

@@ -87,6 +87,9 @@ class TaskPane(LinePane[Shown]):
         """Whether the line of a task may look different from the last tick."""
         return changes.plan or index in changes.tasks or self.view.tasks[index].state not in STILL
 
+    def line_key(self, line: int) -> int:
+        return self._rows[line]
+
     def within_reach(self) -> Sequence[int]:
         """The tasks that are searched, in their order."""
         return self._rows
@@ -98,7 +101,6 @@ class TaskPane(LinePane[Shown]):
         self._now = now
         if self.note_changes(changes.tasks):
             self.rearrange()
-        self.forget_unseen()
         rows = self._rows
         self.redraw_lines([line for line in self.visible_lines if self.may_differ(rows[line], changes)])
 
@@ -125,14 +127,13 @@ class TaskPane(LinePane[Shown]):
         offset = self._cursor - self.top
         self._rows = self.order_tasks(keep)
         self._line_of = {index: line for line, index in enumerate(self._rows)}
-        self._drawn.clear()
         self.line_count = len(self._rows)
         line = self._line_of.get(keep) if keep is not None else None
         self._cursor = line if line is not None else max(0, min(self._cursor, len(self._rows) - 1))
         if self.is_mounted:
             self.scroll_to_line(self._cursor - offset)
             self.reveal(self._cursor)
-            self.redraw_all()
+            self.redraw_changed()
         if line is None and self.selected is not None and selected is not None:
             self.post_message(self.TaskHighlighted(self, self.selected))
 

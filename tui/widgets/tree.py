@@ -46,7 +46,8 @@ _ASCII: Final = _Signs("|-", "`-", "| ", "  ", ": ", "~ ", ">")
 
 class Branch(NamedTuple):
     """What can change about a line. tail: what may stand at its right end, the first that fits.
-    hidden: how many tasks of each state are folded into it; None if it is not folded."""
+    hidden: how many tasks of each state are folded into it; None if it is not folded. host: the task
+    whose folded branch it is shown in all the same, if any."""
 
     cursor: bool
     focus: bool
@@ -54,6 +55,7 @@ class Branch(NamedTuple):
     stalled: bool
     tail: tuple[str, ...]
     hidden: tuple[tuple[TaskState, int], ...] | None
+    host: int | None
 
 
 class PlanTree(TaskPane[Branch]):
@@ -216,6 +218,7 @@ class PlanTree(TaskPane[Branch]):
             stalled=task.stalled_since is not None,
             tail=self._tail(task),
             hidden=tuple(self._branches.hidden_counts(index)) if folded else None,
+            host=self._branches.guest_of.get(index),
         )
 
     def draw_line(self, line: int, content: Branch, look: Look) -> tuple[Sequence[Segment], Style]:
