@@ -166,7 +166,7 @@ class Runner:
         now = self._now()
         deadline = scheduler.next_deadline()
         if deadline is not None and deadline <= now.offset:
-            inbox.appendleft(Tick())
+            inbox.append(Tick())  # behind the reports: what has ended by now has not timed out
         for watch in self.watches:
             due = watch.next_deadline()
             if due is not None and due <= now.offset:

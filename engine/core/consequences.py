@@ -53,6 +53,7 @@ class Consequences:
         """SUCCESS on a person's word, from any state in which nothing of it is in flight."""
         ledger = self._ledger
         ledger.forget(index)
+        ledger.reasons[index] = reason
         ledger.enter(index, TaskState.SUCCESS, self._recorder.offset)
         self._recorder.emit_task(TaskCompleted, index, cause, duration=0.0, reason=reason)
         self._recover([index], cause)
@@ -120,7 +121,13 @@ class Consequences:
             ledger.blocked_by[index] = culprit
         ledger.enter(index, TaskState.CANCELLED, self._recorder.offset)
         self._recorder.emit_task(
-            TaskCancelled, index, cause, reason=reason, duration=duration, exit_code=exit_code
+            TaskCancelled,
+            index,
+            cause,
+            reason=reason,
+            blocked_by=None if culprit is None else ledger.names[culprit],
+            duration=duration,
+            exit_code=exit_code,
         )
 
     # ── what follows from an end ────────────────────────────────────────────────────────────────
@@ -138,6 +145,19 @@ class Consequences:
         """READY, and into the queue."""
         self._ledger.enter(index, TaskState.READY, self._recorder.offset)
         self._ready.push(index)
+
+    def go_on(self, index: int) -> None:
+        """Let a task whose back-off is over, or which was refused, have its turn again: at once, or when
+        a need of it that was reset in the meantime is met again."""
+        ledger = self._ledger
+        unmet = ledger.count_unmet(index)
+        if unmet:
+            ledger.enter(index, TaskState.PENDING, self._recorder.offset)
+            self._reconsider([index])
+        elif ledger.state[index] is TaskState.READY:
+            self._ready.push(index)
+        else:
+            self.make_ready(index)
 
     def why_doomed(self, needed: int, dependent: int) -> str:
         """In words, what makes a need impossible."""
@@ -185,7 +205,7 @@ class Consequences:
         """End a back-off at once, on a person's word."""
         self._ledger.forget(index)
         self._ledger.causes[index] = cause
-        self.make_ready(index)
+        self.go_on(index)
         self._recorder.emit_task(TaskReset, index, cause)
 
     def _bring_back(self, index: int, cause: str) -> None:

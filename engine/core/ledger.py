@@ -68,7 +68,8 @@ class Ledger:
     any. in_flight: what a dispatcher has in its hands; each takes a slot. retries: used up since the
     last reset. due: when a back-off ends. tolerated: SKIPPED after a failure that is tolerated.
     blocked_by: for SKIPPED and fail-fast CANCELLED, the task whose end made it so. causes: what the
-    next attempt comes from, where it is not that its needs are met.
+    next attempt comes from, where it is not that its needs are met. deferred: when a full dispatcher is
+    asked again. answering: spared by fail-fast, now and when it strikes again.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -91,6 +92,8 @@ class Ledger:
         self.reasons: dict[int, str] = {}
         self.blocked_by: dict[int, int] = {}
         self.causes: dict[int, str] = {}
+        self.deferred: dict[int, float] = {}
+        self.answering: set[int] = set()
         self._recent: deque[Transition] = deque(maxlen=1_000)
 
     def enter(self, index: int, state: TaskState, offset: float) -> None:
@@ -150,7 +153,9 @@ class Ledger:
         self.reasons.pop(index, None)
         self.blocked_by.pop(index, None)
         self.causes.pop(index, None)
+        self.deferred.pop(index, None)
         self.tolerated.discard(index)
+        self.answering.discard(index)
 
     def was_taken_up(self, index: int) -> bool:
         """Whether the dispatcher has said of the current attempt that it runs, or ran."""
@@ -179,13 +184,14 @@ class Ledger:
 
     def snapshot(self, index: int) -> TaskSnapshot:
         blocked_by = self.blocked_by.get(index)
+        stop = self.stops.get(index)
         return TaskSnapshot(
             state=self.state[index],
             attempts=tuple(self.history[index] or ()),
             held=index in self.held,
             stalled_since=self.stalled.get(index),
-            due=self.due.get(index),
-            reason=self.reasons.get(index, ""),
+            due=self.due.get(index, self.deferred.get(index)),
+            reason=self.reasons.get(index, "") if stop is None else stop.reason,
             blocked_by=None if blocked_by is None else self.names[blocked_by],
             tolerated=index in self.tolerated,
         )

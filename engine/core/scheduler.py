@@ -95,7 +95,6 @@ class Scheduler:
         self._deadlines = Deadlines(self.ledger)
         self._effects: list[Effect] = []
         self._random = random
-        self._tripped_by: int | None = None
         self._retried = 0
         self._began = 0.0
         self._handlers: dict[type, Callable[[Any], str | None]] = {
@@ -147,9 +146,11 @@ class Scheduler:
 
     def check_invariants(self) -> None:
         """Raise `InvariantBroken` if the state contradicts itself. Walks the whole graph."""
+        if self.phase is RunPhase.PENDING:
+            return
         self.ledger.check()
         complete = self.phase is RunPhase.COMPLETE
-        if self.phase is not RunPhase.PENDING and complete != (self.ledger.unfinished == 0):
+        if complete != (self.ledger.unfinished == 0):
             raise InvariantBroken(f"{self.phase} with {self.ledger.unfinished} unfinished tasks")
         if complete != (self.outcome is not None):
             raise InvariantBroken(f"{self.phase} with outcome {self.outcome}")
@@ -179,7 +180,7 @@ class Scheduler:
         for index in self._deadlines.pop_due(self.recorder.offset):
             if ledger.state[index] is TaskState.RETRYING:
                 del ledger.due[index]
-                self.consequences.make_ready(index)
+                self.consequences.go_on(index)
             else:
                 reason = f"timed out after {self.tasks[index].timeout:g}s"
                 self.stop(index, Stop(StopKind.TIMEOUT, "timeout", reason))
@@ -190,7 +191,9 @@ class Scheduler:
         index, state = report.index, self.ledger.state[report.index]
         if state is TaskState.READY:
             self._take_up(index, report.where)
-        elif state is TaskState.STOPPING:  # told to stop before it had said that it runs
+        elif state is TaskState.STOPPING and not self.ledger.was_taken_up(
+            index
+        ):  # told to stop before it had said that it runs
             self.ledger.open_record(index, self.recorder.offset, report.where)
 
     def _attempt_finished(self, report: AttemptFinished) -> None:
@@ -210,9 +213,7 @@ class Scheduler:
         if ledger.stalled:
             self._clear_stall(index, "attempt ended")
         if outcome.kind is OutcomeKind.SUCCESS:
-            ledger.close_record(index, self.recorder.offset, outcome.exit_code, None)
-            self.ready.lane(index).refusals = 0
-            self.consequences.succeed(index, outcome.exit_code)
+            self._succeed(index, outcome)
         else:
             self._fail(index, outcome.error or outcome.kind.value, outcome.exit_code)
 
@@ -246,6 +247,7 @@ class Scheduler:
             if index is None:
                 return
             ledger.in_flight.add(index)
+            ledger.deferred.pop(index, None)
             ledger.attempt[index] = attempt = ledger.attempt[index] + 1
             self._effects.append(StartAttempt(index, attempt))
 
@@ -277,11 +279,18 @@ class Scheduler:
             self._deadlines.add(recorder.offset + timeout, index)
 
     def _defer(self, index: int, outcome: AttemptOutcome) -> None:
-        """Still READY: the dispatcher had no capacity. The number is handed out again."""
-        self.ledger.attempt[index] -= 1
-        due = self.ready.lane(index).defer(self.recorder.offset)
-        self.ready.push(index)
+        """Still READY: the dispatcher had no capacity. The number is handed out again: it shall count
+        attempts that were taken up, and of each hand-over the runner makes exactly one report of its end."""
+        ledger = self.ledger
+        ledger.attempt[index] -= 1
+        ledger.deferred[index] = due = self.ready.lane(index).defer(self.recorder.offset)
+        self.consequences.go_on(index)
         self.recorder.emit_task(DispatchDeferred, index, "dispatcher", due=due, reason=outcome.error)
+
+    def _succeed(self, index: int, outcome: AttemptOutcome) -> None:
+        self.ledger.close_record(index, self.recorder.offset, outcome.exit_code, None)
+        self.ready.lane(index).refusals = 0
+        self.consequences.succeed(index, outcome.exit_code)
 
     def _fail(self, index: int, error: str, exit_code: int | None) -> None:
         """An attempt failed: try again, tolerate it, or let it count."""
@@ -329,6 +338,10 @@ class Scheduler:
         """STOPPING is over: what now depends on who had asked for it."""
         ledger = self.ledger
         stop = ledger.stops.pop(index)
+        if outcome.kind is OutcomeKind.SUCCESS:
+            # one that is stopped says STOPPED: this one had done its work before the word reached it
+            self._succeed(index, outcome)
+            return
         if stop.kind is StopKind.TIMEOUT:
             self._fail(index, stop.reason, None)
             return
@@ -350,26 +363,23 @@ class Scheduler:
         self.consequences.propagate(index)
         cause = f"{self.ledger.names[index]} failed"
         if self.failure_mode is FailureMode.FAIL_FAST:
-            if not self._is_tripped() or self._tripped_by == index:
-                self._tripped_by = index
-                self._fail_fast(index, f"fail-fast: {cause}")
+            self._fail_fast(index, f"fail-fast: {cause}")
         elif self.failure_mode is FailureMode.PAUSE_ON_FAILURE and self.phase is RunPhase.RUNNING:
             self.phase = RunPhase.PAUSED
             self.is_paused_by_failure = True
             self.recorder.emit(PlanPaused, cause=cause, phase=self.phase)
 
-    def _is_tripped(self) -> bool:
-        """Whether a failure that set fail-fast off still stands: until then only its own answer runs."""
-        return self._tripped_by is not None and self.ledger.state[self._tripped_by] is TaskState.FAILED
-
     def _fail_fast(self, culprit: int, reason: str) -> None:
-        """Stop what runs and cancel what has not started, except what is there to answer the failure."""
+        """Stop what runs and cancel what has not started, except what is there to answer a failure."""
         ledger = self.ledger
-        kept = survivors(ledger)
-        for index in sorted(ledger.in_flight):
+        ledger.answering |= survivors(ledger)
+        stop = Stop(StopKind.FAIL_FAST, reason, reason, culprit)
+        for index in sorted(ledger.in_flight - ledger.answering):
             if ledger.state[index] is not TaskState.STOPPING:
-                self.stop(index, Stop(StopKind.FAIL_FAST, reason, reason, culprit))
-        waiting = [index for index in ledger.waiting() if index not in kept]
+                self.stop(index, stop)
+            elif ledger.stops[index].kind is StopKind.TIMEOUT:
+                ledger.stops[index] = stop  # or it would be tried again
+        waiting = [index for index in ledger.waiting() if index not in ledger.answering]
         self.consequences.cancel_all(waiting, reason, reason, culprit)
 
     # ── the end of a run ────────────────────────────────────────────────────────────────────────

@@ -70,10 +70,12 @@ TRANSITIONS: Final[dict[TaskState, frozenset[TaskState]]] = {
     # needs takes it back to pending
     _Y: frozenset({_P, _R, _S, _OK, _SKIP, _OFF}),
     _R: frozenset({_T, _S, _OK, _BAD, _SKIP}),
-    # holds no slot: the back-off before the next attempt
-    _T: frozenset({_Y, _OK, _SKIP, _OFF, _BAD}),
-    # told to stop; what follows depends on who asked: a person (cancelled), a time-out (as a failure)
-    _S: frozenset({_T, _Y, _BAD, _SKIP, _OFF}),
+    # holds no slot: the back-off before the next attempt; a retry of something it needs sends it
+    # back to pending
+    _T: frozenset({_P, _Y, _OK, _SKIP, _OFF}),
+    # told to stop; what follows depends on who asked: a person or fail-fast (cancelled), a time-out
+    # (as a failure); or it had succeeded before the word reached it
+    _S: frozenset({_T, _OK, _BAD, _SKIP, _OFF}),
     # terminal states are left only by a person's command
     _OK: frozenset({_P}),
     _BAD: frozenset({_P, _OK}),

@@ -87,6 +87,7 @@ def _retry_task(scheduler: Scheduler, command: RetryTask) -> None:
     name, state = ledger.names[index], ledger.state[index]
     _refuse_while_ending(scheduler)
     if state is TaskState.RETRYING and not command.downstream:
+        _set_going(scheduler, command.actor)
         scheduler.consequences.cut_short(index, command.actor)
         return
     if state not in TERMINAL:
