@@ -134,9 +134,9 @@ def graph(plan: str, format: str) -> int:
 @cli.command()
 def schema() -> None:
     """Print the JSON Schema of a plan, for editors that complete and check."""
-    from engine.plan.schema import schema_text
+    from engine.plan.document import schema_text
 
-    _print(schema_text())
+    _print(schema_text().rstrip("\n"))
 
 
 @cli.command()
