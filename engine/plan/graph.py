@@ -10,9 +10,6 @@ from engine.plan.model import Condition, Plan
 from engine.plan.spelling import quoted
 from engine.plan.tangle import find_tangles
 
-Place = Callable[[int, int], tuple[int, int]]
-"""(task, which of its needs, or -1 for the task itself) -> (line, column)"""
-
 
 class Graph:
     """Tasks are numbered by their place in the plan, from 0.
@@ -22,10 +19,11 @@ class Graph:
     Compiling takes about 2 us and keeps about 0.2 kB a task of two needs; nothing here changes afterwards.
     """
 
-    def __init__(self, plan: Plan, place: Place | None = None) -> None:
+    def __init__(self, plan: Plan, explain: Callable[[], list[Fault]] | None = None) -> None:
         """Raises `PlanInvalid` naming every unknown need, self-dependency and cycle.
 
-        place: where each need stands in the plan's file; without it faults name the task's line.
+        explain: called for the faults if there are any, by who knows better where in a file things
+        stand; without it they name the task's line.
         """
         self.plan = plan
         tasks = plan.tasks
@@ -65,7 +63,7 @@ class Graph:
         self.dependents = [() if others is None else tuple(others) for others in following]
         self.order = self._sort() if sound else ()
         if len(self.order) < len(tasks):
-            raise PlanInvalid(_faults(plan, place))
+            raise PlanInvalid(explain() if explain else _faults(plan))
 
     def _sort(self) -> list[int]:
         """Kahn's algorithm; shorter than the plan if there is a cycle."""
@@ -136,20 +134,12 @@ class Graph:
         return remaining
 
 
-def _faults(plan: Plan, place: Place | None) -> list[Fault]:
+def _faults(plan: Plan) -> list[Fault]:
     tasks = plan.tasks
-    file = plan.source or plan.name
+    names, needs = [task.name for task in tasks], [[need.task for need in task.needs] for task in tasks]
     faults = []
-    for tangle in find_tangles(
-        [task.name for task in tasks], [[need.task for need in task.needs] for task in tasks]
-    ):
-        if place is not None:
-            line, column = place(tangle.task, tangle.need)
-        else:
-            line = tasks[tangle.task].line
-            column = 1 if line else 0
-        message = tangle.message
-        if not line:
-            message = f"{quoted(tasks[tangle.task].name)}: {message}"
-        faults.append(Fault(file, line, column, message))
+    for index, _, message in find_tangles(names, needs):
+        line = tasks[index].line
+        text = message if line else f"task {quoted(names[index])}: {message}"
+        faults.append(Fault(plan.source or plan.name, line, 1 if line else 0, text))
     return faults

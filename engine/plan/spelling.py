@@ -10,10 +10,14 @@ SHOWN_LENGTH: Final = 80
 COMPARISONS: Final = 100_000
 
 
+def escaped(text: str) -> str:
+    """The text with everything that a terminal would act upon written as an escape."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def shown(name: str) -> str:
-    """The name without quotes, control characters escaped, cut in the middle if it is very long."""
-    if not name.isprintable():
-        name = repr(name)[1:-1]
+    """The name, escaped, and cut in the middle if it is very long."""
+    name = escaped(name)
     if len(name) > SHOWN_LENGTH:
         half = SHOWN_LENGTH // 2 - 1
         name = f"{name[:half]}...{name[-half:]}"

@@ -1,0 +1,214 @@
+"""What may stand in a plan file, as pydantic models, and the JSON Schema made from them.
+
+The models hold what was written, checked but not resolved: None means that a key is absent, so that the
+levels of settings can be laid over one another (`engine.plan.resolve`). Rules that span several keys
+stand in `engine.plan.rules`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from engine.plan.model import Condition, FailureMode, StallMeasure
+from engine.plan.values import (
+    Argv,
+    Chance,
+    Command,
+    Duration,
+    Environment,
+    Executor,
+    ExitCode,
+    Factor,
+    Limit,
+    Name,
+    Priority,
+    Rate,
+    Retries,
+    SignalName,
+    Slots,
+    Text,
+    Truth,
+)
+
+BRANCH: Final = "\0"
+"""Begins the tags of unions, which pydantic puts among the keys when it says where a fault is."""
+
+
+def _by_form(**expected: type) -> Discriminator:
+    """Chooses a branch of a union by the form of the value, so that faults speak of what was meant."""
+
+    def branch(value: object) -> str | None:
+        return next((BRANCH + name for name, form in expected.items() if isinstance(value, form)), None)
+
+    names = " or ".join(expected).replace("_", " ")
+    return Discriminator(
+        branch,
+        custom_error_type="mistake",
+        custom_error_message=f"must be {names}",
+    )
+
+
+class Section(BaseModel):
+    """A mapping in a plan file; keys that it does not know are faults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class RetrySection(Section):
+    """How often and how soon a failed task is tried again."""
+
+    limit: Retries | None = None
+    """Retries after the first attempt."""
+    delay: Duration | None = None
+    """The back-off before the first retry."""
+    backoff: Factor | None = None
+    """Each back-off is this many times the one before."""
+    max_delay: Duration | None = None
+    """No back-off is longer."""
+    jitter: Duration | None = None
+    """A random addition to each back-off, at most this long."""
+    exit_codes: Annotated[tuple[ExitCode, ...], Field(min_length=1)] | None = None
+    """The only exit codes worth a retry; a negative one means that signal."""
+
+
+class ShutdownSection(Section):
+    """How a running task is stopped."""
+
+    signal: SignalName | None = None
+    """Sent first, to the task's whole process group."""
+    grace: Duration | None = None
+    """The time until what is left is killed."""
+
+
+class SimulateSection(Section):
+    """A pretended task, for demonstrations and tests."""
+
+    duration: Duration | None = None
+    """How long it takes."""
+    fail_rate: Chance | None = None
+    """The chance that an attempt fails."""
+    output: Rate | None = None
+    """Lines of output: 5/s, 10/m."""
+
+
+Retry = Annotated[
+    Annotated[RetrySection, Tag(f"{BRANCH}a_mapping")]
+    | Annotated[Retries, Tag(f"{BRANCH}a_number_of_retries")],
+    _by_form(a_mapping=dict, a_number_of_retries=object),
+]
+Run = Annotated[
+    Annotated[Command, Tag(f"{BRANCH}text_for_the_shell")]
+    | Annotated[Argv, Tag(f"{BRANCH}a_list_of_arguments")],
+    _by_form(text_for_the_shell=str, a_list_of_arguments=list),
+]
+Needs = Annotated[
+    Annotated[list[Text], Tag(f"{BRANCH}a_list_of_tasks")]
+    | Annotated[dict[str, Condition], Tag(f"{BRANCH}a_mapping_of_task_to_condition")],
+    _by_form(a_list_of_tasks=list, a_mapping_of_task_to_condition=dict),
+]
+
+
+class DefaultsSection(Section):
+    """What holds for every task that does not say otherwise."""
+
+    retry: Retry | None = None
+    """Retries after a failure: a number, or a mapping."""
+    timeout: Limit | None = None
+    """The time an attempt may take; `never` for no limit."""
+    stall_after: Limit | None = None
+    """The time without a sign of life after which it counts as stalled; `never` for not at all."""
+    stall_measure: StallMeasure | None = None
+    """What a stall is measured by: silence, or the time elapsed."""
+    skip_on_failure: Truth | None = None
+    """End as skipped instead of failed, and let dependents run."""
+    priority: Priority | None = None
+    """Of two ready tasks the one with the higher priority starts first."""
+    working_dir: Text | None = None
+    """Where it runs, relative to the plan's own directory."""
+    shutdown: ShutdownSection | None = None
+    """How it is stopped."""
+    executor: Executor | None = None
+    """Where it is run."""
+
+
+class TaskSection(DefaultsSection):
+    """One task: exactly one of run and simulate."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["run"]}, {"required": ["simulate"]}]}
+    )
+
+    run: Run | None = None
+    """A string for `sh -c`, or a list: a program and its arguments, without a shell."""
+    simulate: SimulateSection | None = None
+    """Only pretend to run."""
+    needs: Needs | None = None
+    """The tasks that must have ended before, as a list, or as a mapping to how they must have ended."""
+    depends_on: Needs | None = None
+    """Another spelling of needs."""
+    env: Environment | None = None
+    """Environment variables, over those of the plan."""
+    description: Text | None = None
+    """For people."""
+
+
+class PlanSection(Section):
+    """A plan: a graph of tasks that plandeck runs."""
+
+    name: Name | None = None
+    """What the plan is called; without it, the name of its file."""
+    goal: Text | None = None
+    """What it is good for, beyond this run."""
+    description: Text | None = None
+    """For people."""
+    failure_mode: FailureMode | None = None
+    """What one failed task means for the others."""
+    max_parallel: Slots | None = None
+    """How many tasks run at the same time."""
+    skip_on_failure: Truth | None = None
+    """The same for every task that does not say otherwise."""
+    env: Environment | None = None
+    """Environment variables for every task."""
+    defaults: DefaultsSection | None = None
+    """What holds for every task that does not say otherwise."""
+    tasks: dict[str, TaskSection]
+    """The tasks by their names."""
+
+
+SECTIONS: Final[dict[str, type[Section]]] = {
+    "retry": RetrySection,
+    "shutdown": ShutdownSection,
+    "simulate": SimulateSection,
+}
+"""The sections inside a task and inside the defaults, by their keys."""
+
+
+class _PlanSchema(GenerateJsonSchema):
+    """An absent key is absent: None does not appear in a file."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+
+def plan_schema() -> dict[str, Any]:
+    """The JSON Schema of a plan file, as it is printed by `plandeck schema`.
+
+    A copy is shipped; `python -m engine.plan.document > engine/plan/plan.schema.json` renews it.
+    """
+    schema = PlanSection.model_json_schema(schema_generator=_PlanSchema)
+    return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": "plandeck plan"}
+
+
+if __name__ == "__main__":
+    print(json.dumps(plan_schema(), indent=2))

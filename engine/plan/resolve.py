@@ -1,0 +1,133 @@
+"""From what was written to what is run: defaults applied, paths made absolute, names made numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from engine.plan.document import (
+    DefaultsSection,
+    PlanSection,
+    RetrySection,
+    Section,
+    ShutdownSection,
+    TaskSection,
+)
+from engine.plan.model import (
+    DEFAULT_SHUTDOWN,
+    NO_RETRY,
+    Condition,
+    FailureMode,
+    Need,
+    Plan,
+    Retry,
+    Shutdown,
+    Simulation,
+    StallMeasure,
+    Task,
+)
+
+STALL_AFTER: Final = 30.0
+PRIORITY: Final = 50
+MAX_PARALLEL: Final = 4
+
+
+def resolve(
+    document: PlanSection, *, name: str, directory: str, source: str | None, lines: Mapping[str, int]
+) -> Plan:
+    """The plan that `document` describes.
+
+    name: for a plan that gives itself none. directory: absolute; where relative paths begin. source: the
+    plan's file. lines: where each task stands in it.
+    """
+    defaults = _Defaults(document, directory)
+    return Plan(
+        name=document.name or name,
+        tasks=tuple([defaults.task(name, task, lines.get(name, 0)) for name, task in document.tasks.items()]),
+        goal=document.goal,
+        failure_mode=document.failure_mode or FailureMode.FAIL_FAST,
+        max_parallel=document.max_parallel or MAX_PARALLEL,
+        env=document.env or {},
+        directory=directory,
+        source=source,
+    )
+
+
+class _Defaults:
+    """Makes tasks. Equal parts of them are shared, so that ten thousand tasks stay small."""
+
+    def __init__(self, document: PlanSection, directory: str) -> None:
+        given = document.defaults or DefaultsSection()
+        self.directory = Path(directory)
+        self.needs: dict[tuple[str, Condition], Need] = {}
+        self.retries: dict[RetrySection | int | None, Retry] = {None: NO_RETRY}
+        self.retries = {None: self.retry(given.retry)}
+        self.default_shutdown = self.shutdown(given.shutdown, DEFAULT_SHUTDOWN)
+        self.timeout = None if given.timeout is None else _limited(given.timeout)
+        self.stall_after = STALL_AFTER if given.stall_after is None else _limited(given.stall_after)
+        self.stall_measure = given.stall_measure or StallMeasure.SILENCE
+        self.priority = PRIORITY if given.priority is None else given.priority
+        self.working_dir = self.folder(given.working_dir, directory)
+        self.executor = given.executor or "local"
+        skip = document.skip_on_failure if given.skip_on_failure is None else given.skip_on_failure
+        self.skip_on_failure = bool(skip)
+
+    def task(self, name: str, section: TaskSection, line: int) -> Task:
+        run, skip = section.run, section.skip_on_failure
+        return Task(
+            name=name,
+            run=tuple(run) if isinstance(run, list) else run,
+            simulate=None if section.simulate is None else Simulation(**_given(section.simulate)),
+            needs=self.needed(section),
+            retry=self.retry(section.retry),
+            timeout=self.timeout if section.timeout is None else _limited(section.timeout),
+            stall_after=self.stall_after if section.stall_after is None else _limited(section.stall_after),
+            stall_measure=section.stall_measure or self.stall_measure,
+            skip_on_failure=self.skip_on_failure if skip is None else skip,
+            priority=self.priority if section.priority is None else section.priority,
+            env=section.env,
+            working_dir=self.folder(section.working_dir, self.working_dir),
+            shutdown=self.shutdown(section.shutdown, self.default_shutdown),
+            executor=section.executor or self.executor,
+            description=section.description or "",
+            line=line,
+        )
+
+    def needed(self, section: TaskSection) -> tuple[Need, ...]:
+        given = section.depends_on if section.needs is None else section.needs
+        if not given:
+            return ()
+        pairs = given.items() if isinstance(given, dict) else [(name, Condition.SUCCESS) for name in given]
+        needs = self.needs
+        row = []
+        for pair in pairs:
+            if pair not in needs:
+                needs[pair] = Need(*pair)
+            row.append(needs[pair])
+        return tuple(row)
+
+    def retry(self, given: RetrySection | int | None) -> Retry:
+        """Laid over the default field by field."""
+        if given not in self.retries:
+            fields = {"limit": given} if isinstance(given, int) else _given(given)
+            self.retries[given] = replace(self.retries[None], **fields)
+        return self.retries[given]
+
+    def shutdown(self, given: ShutdownSection | None, default: Shutdown) -> Shutdown:
+        return default if given is None else replace(default, **_given(given))
+
+    def folder(self, given: str | None, default: str) -> str:
+        return str(self.directory / given) if given else default
+
+
+def _given(section: Section | None) -> dict[str, Any]:
+    fields = {} if section is None else {name: getattr(section, name) for name in section.model_fields_set}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _limited(seconds: float) -> float | None:
+    return None if seconds == math.inf else seconds

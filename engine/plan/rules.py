@@ -1,0 +1,207 @@
+"""What is wrong with a document, in plain words: pydantic's findings, and the rules that span several keys.
+
+Everything is found in one pass and nothing raises; each finding says where in the document it belongs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from pydantic_core import ErrorDetails
+
+from engine.plan.compose import Path, Plain
+from engine.plan.document import BRANCH, SECTIONS, DefaultsSection, PlanSection, Section, TaskSection
+from engine.plan.model import Condition, FailureMode, StallMeasure
+from engine.plan.spelling import Speller, quoted
+from engine.plan.tangle import find_tangles
+from engine.plan.values import task_name_fault
+
+KINDS: Final = ("run", "python", "plan", "simulate")
+
+LATER: Final = {
+    "python": "python tasks are",
+    "plan": "subplans are",
+    "with": "parameters are",
+    "matrix": "matrix tasks are",
+    "params": "parameters are",
+    "secrets": "secrets are",
+    "hooks": "hooks are",
+    "profile": "profiles are",
+    "profiles": "profiles are",
+}
+"""Keys that have a meaning, but not yet a deed: they are refused: a plan must not half work."""
+
+CHOICES: Final[dict[str, list[str]]] = {
+    "failure_mode": [*FailureMode],
+    "stall_measure": [*StallMeasure],
+    "needs": [*Condition],
+    "depends_on": [*Condition],
+}
+
+
+class Finding(NamedTuple):
+    """One mistake. path: the keys that lead to it. key: whether it is the key that is wrong."""
+
+    path: Path
+    message: str
+    key: bool = False
+
+
+# ── what pydantic found ─────────────────────────────────────────────────────────────────────────
+
+
+def explained(error: ErrorDetails) -> Finding:
+    """One of pydantic's errors, in words that name keys and values as they stand in the file."""
+    path = [step for step in error["loc"] if not (isinstance(step, str) and step.startswith(BRANCH))]
+    kind, value = error["type"], error["input"]
+    if kind == "invalid_key" or (path and path[-1] == "[key]" and kind == "string_type"):
+        return Finding(path, f"a key must be text, not {_shown(value)}", key=True)
+    if path and path[-1] == "[key]":
+        return Finding(path[:-1], f"{path[-3]} {error['msg']}", key=True)
+    if kind == "extra_forbidden":
+        return Finding(path, _unknown(path), key=True)
+    if kind == "missing":
+        return Finding(path, f"{quoted(str(path[-1]))} is missing", key=True)
+    if kind == "enum":
+        choices = next(CHOICES[str(step)] for step in reversed(path) if step in CHOICES)
+        must = f"must be one of {', '.join(choices)}"
+        hint = Speller(choices).hint(value) if isinstance(value, str) else ""
+        return Finding(path, f"{_named(path)} {must}, not {_shown(value)}{hint}")
+    if kind in _MUST:
+        return Finding(path, f"{_named(path)} must {_MUST[kind](error.get('ctx', {}))}, not {_shown(value)}")
+    return Finding(path, f"{_named(path)} {error['msg']}")
+
+
+_MUST: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
+    "string_type": lambda _: "be text",
+    "string_unicode": lambda _: "be valid text",
+    "string_pattern_mismatch": lambda _: "be without NUL characters",
+    "int_type": lambda _: "be a whole number",
+    "float_type": lambda _: "be a number",
+    "finite_number": lambda _: "be a finite number",
+    "bool_type": lambda _: "be true or false",
+    "tuple_type": lambda _: "be a list",
+    "dict_type": lambda _: "be a mapping",
+    "model_type": lambda _: "be a mapping",
+    "too_short": lambda _: "have at least one item",
+    "greater_than_equal": lambda context: f"be at least {context['ge']:g}",
+    "less_than_equal": lambda context: f"be at most {context['le']:g}",
+}
+
+
+def _named(path: Path) -> str:
+    """The field that a finding is about: `priority`, `run[2]`, `task 'unit'`."""
+    if not path:
+        return "a plan"
+    if len(path) == 2 and path[0] == "tasks":
+        return f"task {quoted(str(path[1]))}"
+    if isinstance(path[-1], int):
+        return f"{path[-2]}[{path[-1]}]"
+    if len(path) > 1 and path[-2] in ("env", "needs", "depends_on"):
+        return f"{path[-2]} {quoted(str(path[-1]))}"
+    return str(path[-1])
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    if isinstance(value, str) and not isinstance(value, Plain):
+        return quoted(value)
+    return str(value)
+
+
+def _unknown(path: Path) -> str:
+    section: type[Section]
+    if len(path) == 1:
+        section = PlanSection
+    elif len(path) == 2:
+        section = DefaultsSection
+    elif len(path) == 3 and path[0] == "tasks":
+        section = TaskSection
+    else:
+        section = SECTIONS[str(path[-2])]
+    key = str(path[-1])
+    if key in LATER and section in (PlanSection, TaskSection):
+        return f"{LATER[key]} not supported yet"
+    return f"unknown key {quoted(key)}{Speller(section.model_fields).hint(key)}"
+
+
+# ── rules that span several keys ────────────────────────────────────────────────────────────────
+
+
+def broken_rules(document: Mapping[str, Any]) -> Iterator[Finding]:
+    """Findings that no single value shows. document: as composed, whether or not pydantic likes it."""
+    tasks = document.get("tasks")
+    if not isinstance(tasks, Mapping):
+        return
+    default_limit = _retry_limit(document.get("defaults"))
+    for name, task in tasks.items():
+        path = ("tasks", name)
+        if isinstance(name, str) and (fault := task_name_fault(name)):
+            yield Finding(path, f"the name of a task {fault}: {quoted(name)}", key=True)
+        if not isinstance(task, Mapping):
+            continue
+        kinds = [kind for kind in KINDS if kind in task]
+        if len(kinds) > 1:
+            yield Finding((*path, kinds[1]), f"a task has only one of {' and '.join(kinds)}", key=True)
+        elif not kinds and not _misspelt_kind(task):
+            yield Finding(
+                path, f"task {quoted(str(name))} has nothing to do: give it `run` or `simulate`", key=True
+            )
+        if "needs" in task and "depends_on" in task:
+            yield Finding(
+                (*path, "depends_on"), "depends_on is another spelling of needs; give one of them", key=True
+            )
+        retry = task.get("retry")
+        if isinstance(retry, Mapping) and "limit" not in retry and default_limit is None:
+            yield Finding((*path, "retry"), "retry without a limit would never retry; give it one", key=True)
+
+
+def _retry_limit(defaults: object) -> object:
+    """What the defaults say about the number of retries; None if nothing."""
+    retry = defaults.get("retry") if isinstance(defaults, Mapping) else None
+    return retry.get("limit") if isinstance(retry, Mapping) else retry
+
+
+def _misspelt_kind(task: Mapping[str, Any]) -> bool:
+    """Whether an unknown key looks like the one that is missing; it is a finding of its own."""
+    speller = Speller(KINDS)
+    return any(key not in TaskSection.model_fields and speller.hint(str(key)) for key in task)
+
+
+def references(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Finding]:
+    """Every `${{ ... }}`: to run it as it stands would be another plan than the one that was meant."""
+    if isinstance(value, str):
+        if "${{" in value:
+            yield Finding(path, "references (${{ ... }}) are not supported yet")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from references(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from references(inner, (*path, index))
+
+
+def tangled_needs(document: Mapping[str, Any]) -> Iterator[Finding]:
+    """What is wrong with the graph, as far as its needs can be read; each at the need concerned."""
+    tasks = document.get("tasks")
+    if not isinstance(tasks, Mapping):
+        return
+    names = [str(name) for name in tasks]
+    rows = [list(_written_needs(task)) for task in tasks.values()]
+    for tangle in find_tangles(names, [[needed for needed, _ in row] for row in rows]):
+        _, path = rows[tangle.task][tangle.need]
+        yield Finding(("tasks", names[tangle.task], *path), tangle.message, key=True)
+
+
+def _written_needs(task: object) -> Iterator[tuple[str, Path]]:
+    """The names of the tasks needed, and where in the task each stands."""
+    key = "needs" if isinstance(task, Mapping) and "needs" in task else "depends_on"
+    needs = task.get(key) if isinstance(task, Mapping) else None
+    if isinstance(needs, Mapping):
+        yield from ((name, (key, name)) for name in needs if isinstance(name, str))
+    elif isinstance(needs, list):
+        yield from ((name, (key, index)) for index, name in enumerate(needs) if isinstance(name, str))
