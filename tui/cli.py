@@ -199,14 +199,12 @@ def _run(
     if not plan:
         return EXIT_USAGE
 
-    import anyio
-    import msgspec
-
     from engine.plan.model import FailureMode
-    from tui.host import Request, host
 
     mode = FailureMode(failure_mode) if failure_mode else None
     if dry_run:
+        import msgspec
+
         from engine.plan.graph import Graph
         from tui.graph_formats import as_dry_run
 
@@ -215,6 +213,10 @@ def _run(
         )
         _print(as_dry_run(Graph(changed)))
         return 0
+
+    import anyio
+
+    from tui.host import Request, host
 
     again = ["plandeck", *again]
     for option, value in (

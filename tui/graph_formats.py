@@ -24,7 +24,8 @@ def as_text(graph: Graph) -> str:
 
 def as_dry_run(graph: Graph) -> str:
     """The same, with what each task would run and under which limits."""
-    return "\n".join(_by_wave(graph, _work))
+    home = graph.plan.directory
+    return "\n".join(_by_wave(graph, lambda task: _work(task, home)))
 
 
 def as_mermaid(graph: Graph) -> str:
@@ -113,8 +114,8 @@ def _need_text(need: Need) -> str:
     return f"{one_line(need.task)}{condition}"
 
 
-def _work(task: Task) -> Iterator[str]:
-    """What the task would do, and its limits."""
+def _work(task: Task, home: str) -> Iterator[str]:
+    """What the task would do, and its limits. home: the plan's own directory, which goes without saying."""
     if task.simulate is not None:
         yield f"simulate {short(task.simulate.duration)}"
     elif isinstance(task.run, str):
@@ -122,7 +123,7 @@ def _work(task: Task) -> Iterator[str]:
     elif task.run is not None:
         yield f"$ {shlex.join(task.run)}"
     limits = []
-    if task.working_dir:
+    if task.working_dir and task.working_dir != home:
         limits.append(f"in {task.working_dir}")
     if task.timeout is not None:
         limits.append(f"time-out {short(task.timeout)}")
