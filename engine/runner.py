@@ -53,14 +53,25 @@ class Watch(Protocol):
 
 
 class Flight:
-    """An attempt in the hands of its dispatcher, and the scope by which it is stopped."""
+    """An attempt on its way: first waiting for a worker, then in the hands of its dispatcher.
 
-    __slots__ = ("attempt", "log", "scope")
+    scope: what to cancel to stop it, once a worker has it.
+    """
+
+    __slots__ = ("attempt", "is_stopped", "log", "scope")
 
     def __init__(self, attempt: Attempt, log: AttemptLog) -> None:
         self.attempt = attempt
         self.log = log
-        self.scope = anyio.CancelScope()
+        self.scope: anyio.CancelScope | None = None
+        self.is_stopped = False
+
+    def stop(self, *, kill: bool) -> None:
+        self.is_stopped = True
+        if kill:
+            self.attempt.hasten()
+        if self.scope is not None:
+            self.scope.cancel()
 
 
 class _Request:
@@ -107,6 +118,9 @@ class Runner:
         self._closing = False
         self._reached = 0.0
         self._quiet: list[anyio.Event] = []
+        # the classes of the backend in use: looking it up anew for every event costs more than the event
+        self._new_event = type(anyio.Event())
+        self._new_scope = type(anyio.CancelScope())
 
     def post(self, report: Report) -> None:
         """Put a report into the inbox. Returns at once."""
@@ -205,7 +219,7 @@ class Runner:
             for quiet in self._quiet:
                 quiet.set()
             self._quiet.clear()
-        self._posted = posted = anyio.Event()
+        self._posted = posted = self._new_event()
         if deadline is None:
             await posted.wait()
         else:
@@ -256,40 +270,47 @@ class Runner:
 
     def _stop(self, effect: StopAttempt) -> None:
         flight = self.flights.get(effect.index)
-        if flight is None:
-            return  # it has ended in the meantime; the report of that is in the inbox
-        if effect.kill:
-            flight.attempt.hasten()
-        flight.scope.cancel()
+        if flight is not None:  # else it has ended in the meantime, and the report of that is in the inbox
+            flight.stop(kill=effect.kill)
 
     async def _serve(self) -> None:
-        """A worker: one attempt after the other. A pool is cheaper than a task for each attempt."""
+        """A worker: one attempt after the other. A pool, and one scope for all of a worker's attempts
+        until one of them is stopped, are far cheaper than a task and a scope for each attempt."""
         while True:
-            while self._work:
-                flight = self._work.popleft()
-                outcome = await self._fly(flight)
-                flight.log.close()
-                attempt = flight.attempt
-                del self.flights[attempt.index]
-                self.post(AttemptFinished(index=attempt.index, attempt=attempt.number, outcome=outcome))
-            wanted = anyio.Event()
+            scope = self._new_scope()
+            stopped: Flight | None = None
+            with scope:
+                while not scope.cancel_called:
+                    flight = await self._next_flight()
+                    flight.scope, stopped = scope, flight
+                    outcome = _STOPPED if flight.is_stopped else await self._fly(flight)
+                    stopped = None
+                    self._land(flight, outcome)
+            if stopped is not None:
+                self._land(stopped, _STOPPED)
+
+    async def _next_flight(self) -> Flight:
+        while not self._work:
+            wanted = self._new_event()
             self._idle.append(wanted)
             await wanted.wait()
+        return self._work.popleft()
 
     async def _fly(self, flight: Flight) -> AttemptOutcome:
-        attempt, scope = flight.attempt, flight.scope
-        executor = attempt.task.executor
+        executor = flight.attempt.task.executor
         dispatcher = self._dispatchers.get(executor)
         if dispatcher is None:
             return AttemptOutcome(OutcomeKind.FAILED, f"no eligible executor: {executor}")
-        if scope.cancel_called:
-            return _STOPPED
-        with scope:
-            try:
-                return await dispatcher.run(attempt, flight.log)
-            except ConcurrencyLimit as limit:
-                return AttemptOutcome(OutcomeKind.REFUSED, str(limit))
-            except Exception as error:
-                logger.exception("dispatcher %r failed", executor)
-                return AttemptOutcome(OutcomeKind.FAILED, f"{type(error).__name__}: {error}")
-        return _STOPPED
+        try:
+            return await dispatcher.run(flight.attempt, flight.log)
+        except ConcurrencyLimit as limit:
+            return AttemptOutcome(OutcomeKind.REFUSED, str(limit))
+        except Exception as error:
+            logger.exception("dispatcher %r failed", executor)
+            return AttemptOutcome(OutcomeKind.FAILED, f"{type(error).__name__}: {error}")
+
+    def _land(self, flight: Flight, outcome: AttemptOutcome) -> None:
+        attempt = flight.attempt
+        flight.log.close()
+        del self.flights[attempt.index]
+        self.post(AttemptFinished(index=attempt.index, attempt=attempt.number, outcome=outcome))

@@ -6,15 +6,24 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import cast
 
 import anyio
 
 from engine.clock import RunClock
-from engine.core.events import Event, PlanCompleted, PlanEvent, TaskCompleted, TaskFailed, TaskReset
+from engine.core.events import (
+    Event,
+    PlanCompleted,
+    PlanResumed,
+    TaskCompleted,
+    TaskEvent,
+    TaskFailed,
+    TaskReset,
+    TaskStarted,
+)
 from engine.core.inputs import Command, Now
 from engine.core.records import Snapshot
 from engine.core.scheduler import Scheduler
-from engine.core.state import RunPhase
 from engine.dispatch.base import TaskDispatcher
 from engine.dispatch.local import LocalDispatcher
 from engine.handle import FailureDetail, PlanResult
@@ -82,15 +91,18 @@ class Run:
     def _note(self, events: Sequence[Event]) -> None:
         """Keep what the result is made of."""
         for event in events:
-            if isinstance(event, TaskFailed):
-                self._failures[event.index] = event
-            elif isinstance(event, TaskReset | TaskCompleted):
+            kind = type(event)
+            if kind is TaskStarted:
+                continue  # told apart first: with their ends, they are nearly all there is
+            if kind is TaskCompleted or kind is TaskReset:
                 if self._failures:
-                    self._failures.pop(event.index, None)
+                    self._failures.pop(cast(TaskEvent, event).index, None)
+            elif isinstance(event, TaskFailed):
+                self._failures[event.index] = event
             elif isinstance(event, PlanCompleted):
                 self._completed = event
                 self._completion.set()
-            elif isinstance(event, PlanEvent) and event.phase is RunPhase.RUNNING and self._completed:
+            elif isinstance(event, PlanResumed) and self._completed is not None:
                 self._completed = None
                 self._completion = anyio.Event()
 

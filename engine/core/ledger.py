@@ -33,15 +33,6 @@ class Stop(NamedTuple):
     culprit: int | None = None
 
 
-class Transition(NamedTuple):
-    """One move, for the stories."""
-
-    offset: float
-    task: int
-    old: TaskState
-    new: TaskState
-
-
 class Verdict(Enum):
     """What the task needed has to say about one need."""
 
@@ -94,7 +85,7 @@ class Ledger:
         self.causes: dict[int, str] = {}
         self.deferred: dict[int, float] = {}
         self.answering: set[int] = set()
-        self._recent: deque[Transition] = deque(maxlen=1_000)
+        self._recent: deque[tuple[float, int, TaskState, TaskState]] = deque(maxlen=1_000)
 
     def enter(self, index: int, state: TaskState, offset: float) -> None:
         """Move a task. Every change of state in the whole engine goes through here."""
@@ -104,7 +95,7 @@ class Ledger:
         self.state[index] = state
         self.counts[old] -= 1
         self.counts[state] += 1
-        self._recent.append(Transition(offset, index, old, state))
+        self._recent.append((offset, index, old, state))
 
     @property
     def unfinished(self) -> int:
@@ -214,7 +205,7 @@ class Ledger:
             error = record.error or ""
             lines.append(f"  attempt {record.number}: began {record.started:.3f}s, {end} {error}")
         lines.extend(
-            f"  {move.offset:.3f}s {move.old} -> {move.new}" for move in self._recent if move.task == index
+            f"  {offset:.3f}s {old} -> {new}" for offset, task, old, new in self._recent if task == index
         )
         return "\n".join(lines)
 
