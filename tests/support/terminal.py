@@ -202,6 +202,8 @@ class Terminal:
 
     def wait_for_exit(self, *, reading: bool = True) -> int:
         """Wait until the program has ended, reading all the while or not at all, and return its exit code."""
+        if self.process.poll() is not None:
+            return self.process.returncode
         deadline = time.monotonic() + WITHIN
         ended = os.pidfd_open(self.process.pid)
         try:

@@ -18,6 +18,7 @@ import time
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import ComposeResult
+from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
@@ -144,6 +145,7 @@ def main() -> None:
     )
     parser.add_argument("--ignore-hangup", action="store_true")
     parser.add_argument("--nameless", action="store_true", help="the terminal cannot be opened by its name")
+    parser.add_argument("--stock", action="store_true", help="with the driver that comes with Textual")
     options = parser.parse_args()
     if options.ignore_hangup:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -153,7 +155,10 @@ def main() -> None:
             return "/nonexistent/terminal"
 
         os.ttyname = ttyname
-    Ticker(options.status, options.period, options.linger).run()
+    app = Ticker(options.status, options.period, options.linger)
+    if options.stock:
+        app.driver_class = LinuxDriver
+    app.run()
 
 
 if __name__ == "__main__":

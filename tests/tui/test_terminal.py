@@ -111,6 +111,14 @@ def test_what_waits_for_the_terminal_is_bounded(terminal: Ticking) -> None:
     assert FRAME < news["backlog"] < FRAME + SCREENFUL
 
 
+@pytest.mark.soak
+def test_fifteen_seconds_cost_no_memory(terminal: Ticking) -> None:
+    begun = terminal.told("tick", terminal.shown + MANY)
+    news = terminal.told("tick", begun["tick"] + 1_500)
+    assert news["memory"] < begun["memory"] + 1_024
+    terminal.wait_for(lambda: terminal.shown >= news["tick"])
+
+
 def test_after_a_stop_every_cell_is_what_a_fresh_paint_makes_it(terminal: Ticking) -> None:
     terminal.told("tick", terminal.shown + MANY)
     terminal.press("p")
