@@ -1,4 +1,4 @@
-"""What a command would do, worked out beforehand: no key destroys work without saying first what it will do."""
+"""What a command would do, worked out beforehand: no key destroys work before it has said what it will do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMED: Final = 2
 """How many tasks are called by name; more are counted."""
 
 _IN_FLIGHT: Final = frozenset({TaskState.RUNNING, TaskState.STOPPING})
-_NEVER_TRIED: Final = frozenset({TaskState.PENDING, TaskState.READY})
+_WAITING: Final = frozenset({TaskState.PENDING, TaskState.READY})
 _ENDING: Final = frozenset({RunPhase.DRAINING, RunPhase.CANCELLING})
 
 
@@ -118,12 +118,13 @@ class _Supposed:
         ended = [index]
         while ended:
             for dependent in self.graph.dependents[ended.pop()]:
-                if self.state(dependent) is TaskState.PENDING and self.is_doomed(dependent):
+                if self.state(dependent) in _WAITING and self.is_doomed(dependent):
                     self.suppose(dependent, TaskState.SKIPPED)
                     ended.append(dependent)
 
     def recover(self) -> None:
-        """What was skipped or cancelled only on account of what is supposed comes back with it.
+        """What was skipped or cancelled only on account of what is supposed comes back with it; what was
+        to run again but lacks something else is skipped at once.
 
         A task stands behind all that it needs, so one walk is enough.
         """
@@ -136,6 +137,9 @@ class _Supposed:
                 continue  # the failure that set fail-fast off still stands
             if not self.is_doomed(index):
                 self.suppose(index, TaskState.PENDING)
+        for index in [index for index, state in self._states.items() if state is TaskState.PENDING]:
+            if self.is_doomed(index):
+                self.end(index, TaskState.SKIPPED)
 
     def reach(self) -> Reach:
         tasks = self.view.tasks
@@ -155,7 +159,7 @@ class _Supposed:
                 and all(self.is_met(needed, index) for needed in self.graph.needs[index])
             ),
             keeps=tuple(
-                task.index for task in tasks if task.index not in touched and task.state not in _NEVER_TRIED
+                task.index for task in tasks if task.index not in touched and task.state not in _WAITING
             ),
         )
 
@@ -194,8 +198,11 @@ def _retry_task(supposed: _Supposed, command: RetryTask) -> None:
     state = supposed.state(first)
     if supposed.view.phase in _ENDING:
         return
-    if state is TaskState.RETRYING and not command.downstream:
-        supposed.suppose(first, TaskState.PENDING)  # its back-off is cut short
+    if state is TaskState.RETRYING and not command.downstream:  # its back-off is cut short
+        if supposed.is_doomed(first):
+            supposed.end(first, TaskState.SKIPPED)
+        else:
+            supposed.suppose(first, TaskState.PENDING)
     elif state in TERMINAL and not supposed.is_doomed(first):
         supposed.suppose(first, TaskState.PENDING)
         if command.downstream:

@@ -1,0 +1,319 @@
+"""What a command would do, said beforehand, is what it does."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.core.events import TaskCancelled, TaskEvent, TaskReset, TaskSkipped, TaskStopping
+from engine.core.inputs import (
+    CancelPlan,
+    CancelTask,
+    Command,
+    DrainPlan,
+    HoldTask,
+    KillTask,
+    MarkSucceeded,
+    RetryFailed,
+    RetryTask,
+    SkipTask,
+)
+from engine.core.state import Outcome, RunPhase, TaskState
+from engine.plan.graph import Graph
+from engine.plan.model import Condition, Need, Plan, Retry, Task
+from engine.view.foresight import Reach, reach
+from engine.view.run_view import RunView
+from tests.support.events import EventFactory
+from tests.support.random_run import RandomRun, random_command
+
+
+def release(**needs: dict[str, str]) -> Graph:
+    """build -> unit, lint -> publish -> rollout; tell needs rollout to fail, sweep needs it finished."""
+    shape: dict[str, dict[str, str]] = {
+        "build": {},
+        "unit": {"build": "success"},
+        "lint": {"build": "success"},
+        "publish": {"unit": "success", "lint": "success"},
+        "rollout": {"publish": "success"},
+        "tell": {"rollout": "failed"},
+        "sweep": {"rollout": "finished"},
+        **needs,
+    }
+    tasks = tuple(
+        Task(
+            name=name,
+            run="true",
+            retry=Retry(limit=2),
+            needs=tuple(Need(task, Condition(condition)) for task, condition in needed.items()),
+        )
+        for name, needed in shape.items()
+    )
+    return Graph(Plan(name="release", tasks=tasks))
+
+
+@pytest.fixture
+def graph() -> Graph:
+    return release()
+
+
+@pytest.fixture
+def events(graph: Graph) -> EventFactory:
+    factory = EventFactory(graph)
+    factory.plan_started()
+    return factory
+
+
+def seen(events: EventFactory) -> RunView:
+    view = RunView(events.graph, "run")
+    view.apply(events.events)
+    return view
+
+
+def named(found: Reach, place: str) -> str:
+    return " ".join(found.graph.plan.tasks[index].name for index in getattr(found, place))
+
+
+def halfway(events: EventFactory) -> None:
+    """build is done, unit runs, lint has failed and what it blocks is skipped."""
+    events.started("build")
+    events.completed("build")
+    events.started("unit")
+    events.started("lint")
+    events.failed("lint")
+    events.skipped("publish", "lint failed", blocked_by="lint")
+    events.skipped("rollout", "publish was skipped", blocked_by="publish")
+    events.skipped("tell", "rollout was skipped, not failed", blocked_by="rollout")
+
+
+def test_a_retry_brings_back_what_only_it_has_blocked(events: EventFactory) -> None:
+    halfway(events)
+    found = reach(seen(events), RetryTask(index=2))
+    assert named(found, "resets") == "lint publish rollout tell"
+    assert named(found, "keeps") == "build unit"
+    assert found.words() == "resets 4, keeps 2"
+
+
+def test_a_retry_leaves_what_another_failure_blocks_as_well(events: EventFactory) -> None:
+    halfway(events)
+    events.failed("unit")
+    assert reach(seen(events), RetryTask(index=2)).words() == "resets lint, keeps 5"
+    assert reach(seen(events), RetryFailed()).words() == "resets 5, keeps build".replace("build", "1")
+
+
+def test_a_retry_brings_back_what_fail_fast_has_cancelled_on_its_account(events: EventFactory) -> None:
+    events.started("build")
+    events.completed("build")
+    events.started("lint")
+    events.failed("lint")
+    events.skipped("publish", "lint failed", blocked_by="lint")
+    events.cancelled("unit", "fail-fast: lint failed", blocked_by="lint")
+    view = seen(events)
+    assert named(reach(view, RetryTask(index=2)), "resets") == "unit lint publish"
+    # unit would run again, but publish would still find lint failed
+    assert named(reach(view, RetryTask(index=1)), "resets") == "unit"
+
+
+def test_what_a_person_has_skipped_stays_skipped(events: EventFactory) -> None:
+    events.started("build")
+    events.failed("build")
+    events.skipped("unit", "skipped by operator")
+    assert named(reach(seen(events), RetryTask(index=0)), "resets") == "build"
+
+
+def test_a_retry_with_all_after_it_runs_every_finished_task_behind_it_again(events: EventFactory) -> None:
+    for task in ("build", "unit", "lint", "publish"):
+        events.started(task)
+        events.completed(task)
+    events.started("rollout")
+    found = reach(seen(events), RetryTask(index=1, downstream=True))
+    assert named(found, "resets") == "unit publish"
+    assert named(found, "keeps") == "build lint rollout"
+    assert found.words() == "resets unit and publish, keeps 3"
+
+
+def test_a_retry_with_all_after_it_leaves_what_could_not_run(events: EventFactory) -> None:
+    halfway(events)
+    events.completed("unit")
+    assert named(reach(seen(events), RetryTask(index=1, downstream=True)), "resets") == "unit"
+
+
+def test_cancelling_a_running_task_stops_it_and_skips_what_needs_its_success(events: EventFactory) -> None:
+    events.started("build")
+    events.completed("build")
+    events.started("unit")
+    found = reach(seen(events), CancelTask(index=1))
+    assert named(found, "stops") == "unit"
+    assert named(found, "skips") == "publish rollout tell"
+    assert named(found, "cancels") == ""
+    assert named(found, "frees") == "sweep"
+    assert found.words() == "stops unit now; skips 3, frees sweep, keeps 1"
+
+
+def test_cancelling_a_waiting_task_never_starts_it(events: EventFactory) -> None:
+    found = reach(seen(events), CancelTask(index=5))
+    assert found.words() == "cancels tell"
+
+
+def test_killing_hastens_a_stop_that_is_under_way(events: EventFactory) -> None:
+    events.started("build")
+    events.stopping("build")
+    found = reach(seen(events), KillTask(index=0))
+    assert named(found, "stops") == "build"
+
+
+def test_cancelling_the_plan_stops_what_runs_and_cancels_the_rest(events: EventFactory) -> None:
+    halfway(events)
+    found = reach(seen(events), CancelPlan())
+    assert named(found, "stops") == "unit"
+    assert named(found, "cancels") == "sweep"
+    assert found.words() == "stops unit now; cancels sweep, keeps 5"
+
+
+def test_draining_keeps_what_runs(events: EventFactory) -> None:
+    events.started("build")
+    events.completed("build")
+    events.started("unit")
+    events.started("lint")
+    events.retry_scheduled("lint")
+    found = reach(seen(events), DrainPlan())
+    assert named(found, "stops") == ""
+    assert named(found, "cancels") == "lint publish rollout tell sweep"
+    assert named(found, "keeps") == "build unit"
+
+
+def test_skipping_a_task_skips_what_needs_its_success(events: EventFactory) -> None:
+    found = reach(seen(events), SkipTask(index=4))
+    assert named(found, "skips") == "rollout tell"
+    assert named(found, "frees") == "sweep"
+
+
+def test_marking_a_failed_task_as_done_frees_and_brings_back(events: EventFactory) -> None:
+    halfway(events)
+    events.completed("unit")
+    found = reach(seen(events), MarkSucceeded(index=2, reason="checked by hand"))
+    assert named(found, "resets") == "publish rollout tell"
+    assert named(found, "keeps") == "build unit"
+
+
+def test_marking_a_task_as_done_skips_what_waits_for_its_failure(events: EventFactory) -> None:
+    found = reach(seen(events), MarkSucceeded(index=4, reason="done by hand"))
+    assert found.words() == "skips tell, frees sweep"
+
+
+def test_a_tolerated_failure_dooms_nothing(events: EventFactory) -> None:
+    events.started("build")
+    events.tolerated("build")
+    found = reach(seen(events), CancelTask(index=1))
+    assert named(found, "cancels") == "unit"
+    assert reach(seen(events), RetryTask(index=0)).words() == "resets build"
+
+
+def test_cutting_a_back_off_short_touches_nothing_else(events: EventFactory) -> None:
+    events.started("build")
+    events.retry_scheduled("build")
+    view = seen(events)
+    assert reach(view, RetryTask(index=0)).words() == "resets build"
+    assert reach(view, RetryTask(index=0, downstream=True)).words() == "changes nothing"
+
+
+def test_many_stops_are_counted(events: EventFactory) -> None:
+    for task in ("build", "unit", "lint"):
+        events.started(task)
+    view = seen(events)
+    assert reach(view, CancelPlan()).words() == "stops 3 now; cancels 4"
+
+
+def test_names_are_shown_without_control_characters() -> None:
+    graph = Graph(Plan(name="p", tasks=(Task(name="bad\x1b[31m\nname", run="true"),)))
+    events = EventFactory(graph)
+    events.plan_started()
+    events.started("bad\x1b[31m\nname")
+    assert reach(seen(events), KillTask(index=0)).words() == "stops bad name now"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        CancelTask(index=0),
+        KillTask(index=0),
+        SkipTask(index=0),
+        SkipTask(index=1),
+        MarkSucceeded(index=0, reason="again"),
+        MarkSucceeded(index=1, reason="it runs"),
+        RetryTask(index=1),
+        RetryTask(index=6),
+        HoldTask(index=6),
+    ],
+)
+def test_what_would_be_refused_changes_nothing(events: EventFactory, command: Command) -> None:
+    events.started("build")
+    events.completed("build")
+    events.started("unit")
+    found = reach(seen(events), command)
+    assert found.words() == "changes nothing"
+    assert named(found, "keeps") == "build unit"
+
+
+@pytest.mark.parametrize(
+    ("phase", "command"),
+    [
+        (RunPhase.PENDING, CancelPlan()),
+        (RunPhase.DRAINING, DrainPlan()),
+        (RunPhase.DRAINING, RetryTask(index=2)),
+        (RunPhase.CANCELLING, CancelPlan()),
+        (RunPhase.CANCELLING, RetryFailed()),
+        (RunPhase.CANCELLING, MarkSucceeded(index=2, reason="done")),
+        (RunPhase.COMPLETE, CancelPlan()),
+        (RunPhase.COMPLETE, DrainPlan()),
+    ],
+)
+def test_in_some_phases_a_command_makes_no_sense(
+    events: EventFactory, phase: RunPhase, command: Command
+) -> None:
+    halfway(events)
+    if phase is RunPhase.COMPLETE:
+        events.plan_completed(Outcome.FAILED)
+    else:
+        events.paused(phase)
+    assert reach(seen(events), command).words() == "changes nothing"
+
+
+def test_a_cancellation_under_way_can_be_hastened(events: EventFactory) -> None:
+    halfway(events)
+    events.paused(RunPhase.CANCELLING)
+    events.stopping("unit")
+    assert named(reach(seen(events), CancelPlan(kill=True)), "stops") == "unit"
+
+
+def touched(events: list[TaskEvent], kind: type[TaskEvent]) -> tuple[int, ...]:
+    return tuple(sorted({event.index for event in events if type(event) is kind}))
+
+
+@given(st.integers(0, 2**32), st.integers(1, 60))
+def test_it_comes_as_foreseen(seed: int, steps: int) -> None:
+    run = RandomRun(seed, admits_at_once=True)
+    for _ in range(steps):
+        run.step()
+    for _ in range(40):
+        view = RunView.from_snapshot(run.graph, run.scheduler.snapshot())
+        flying = set(run.scheduler.ledger.in_flight)
+        command = random_command(run.random, len(run.graph.plan.tasks))
+        found = reach(view, command)
+        decision = run.give(command)
+        said = [event for event in decision.events if isinstance(event, TaskEvent)]
+        if decision.refusal is not None:
+            # a view cannot tell whether what is stopping was cancelled already
+            assert isinstance(command, CancelTask) or found.words() == "changes nothing"
+        else:
+            skipped = touched(said, TaskSkipped)
+            assert tuple(i for i in touched(said, TaskReset) if i not in skipped) == found.resets
+            if not (isinstance(command, DrainPlan) and flying):  # what waits is cancelled when nothing runs
+                assert touched(said, TaskCancelled) == found.cancels
+            if not found.stops:  # else they are skipped once it has stopped
+                assert skipped == found.skips
+            stops = touched(said, TaskStopping)
+            if isinstance(command, CancelPlan) and not command.kill:
+                stops += tuple(i for i in flying if view.tasks[i].state is TaskState.STOPPING)
+            assert tuple(sorted(stops)) == found.stops
+        run.step()
