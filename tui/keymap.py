@@ -19,17 +19,18 @@ class Place(Enum):
     TREE = "tree"
     TABLE = "table"
     LOG = "log"
+    DIALOG = "dialogs"
 
 
 class Group(StrEnum):
-    """The headings of the help, in their order."""
+    """The headings of help and palette, in their order."""
 
-    MOVE = "Move"
+    TASK = "The selected task, or all that are marked"
+    PLAN = "The whole run"
     LOOK = "Look"
     FIND = "Find"
-    TASK = "The selected task"
-    PLAN = "The whole run"
     LOG = "In the log"
+    MOVE = "Move"
     CONSOLE = "Console"
 
 
@@ -38,7 +39,7 @@ class Key(NamedTuple):
 
     id: by which the keys can be remapped. keys: comma-separated, the one to show first; empty for what
     only the palette offers. label: one or two words for the footer. tooltip: one sentence for the help
-    and the palette. rank: place in the footer (1 comes first and is dropped last), 0 for not there.
+    and the palette.
     """
 
     id: str
@@ -61,7 +62,7 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
         ("move.half-down", "ctrl+d", "cursor_half_down", "half down", "Half a page down."),
         ("move.page-up", "pageup", "cursor_page_up", "page up", "A page up."),
         ("move.page-down", "pagedown", "cursor_page_down", "page down", "A page down."),
-        ("open", "enter", "open", "open", "Open: the log of the task, or a folded branch."),
+        ("open", "enter", "open", "open", "Open its log, or a folded branch."),
     )),
     (Group.MOVE, Place.TREE, (
         ("tree.fold", "left", "fold", "fold", "Fold the branch, or go to its parent."),
@@ -70,7 +71,7 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
         ("tree.unfold-all", "shift+right", "unfold_all", "unfold all", "Unfold every branch."),
     )),
     (Group.MOVE, Place.RUN, (
-        ("back", "escape", "back", "back", "One step back: out of search, zoom or log. Never quits."),
+        ("back", "escape", "back", "back", "One step back. Never quits."),
     )),
     (Group.LOOK, Place.RUN, (
         ("view.tree", "1", "view('tree')", "plan", "Go to the plan as a tree."),
@@ -78,26 +79,29 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
         ("view.log", "3", "view('log')", "log", "Go to the log pane."),
         ("pane.next", "tab", "pane(1)", "next pane", "To the next pane."),
         ("pane.previous", "shift+tab", "pane(-1)", "previous pane", "To the pane before."),
-        ("zoom", "z", "zoom", "zoom", "Give the whole screen to this pane, and back."),
+        ("zoom", "z", "zoom", "zoom", "Give the screen to this pane, and back."),
         ("task.log", "l", "log", "log", "Show the log of the selected task."),
-        ("task.details", "d", "details", "details", "Needs, settings and every attempt of the task."),
+        ("task.details", "d", "details", "details", "Its needs, settings and attempts."),
     )),
     (Group.FIND, Place.RUN, (
-        ("find", "slash", "find", "find", "Find: filters the table, searches tree and log."),
+        ("find", "slash", "find", "find", "Find: filters tasks, searches tree, log."),
         ("find.next", "n", "find_next(1)", "next", "To the next place found."),
         ("find.previous", "N", "find_next(-1)", "previous", "To the place found before."),
         ("find.failed-only", "F", "failed_only", "failed only", "Only failed tasks in the table, or all."),
         ("find.trouble", "e", "next_trouble", "next failure", "To the next task that failed or stalled."),
     )),
+    (Group.FIND, Place.TABLE, (
+        ("table.sort", "O", "sort", "order", "Order the table by plan, state, time or name."),
+    )),
     (Group.TASK, Place.TABLE, (
-        ("task.mark", "space", "mark", "mark", "Mark it: actions then go to all that are marked."),
+        ("task.mark", "space", "mark", "mark", "Mark it: keys then act on all marked tasks."),
     )),
     (Group.TASK, Place.RUN, (
         ("task.retry", "r", "retry", "retry", "Run the task again."),
         ("task.retry-all", "R", "retry_downstream", "retry all after", "Run it and all after it again."),
         ("task.cancel", "x", "cancel", "cancel", "Stop the task, or never start it."),
-        ("task.kill", "X", "kill", "kill", "Stop the task at once, without its grace period."),
-        ("task.hold", "H", "hold", "hold", "Hold the task back from starting, or release it."),
+        ("task.kill", "X", "kill", "kill", "Stop the task at once, without grace."),
+        ("task.hold", "H", "hold", "hold", "Hold it back from starting, or release it."),
         ("task.settle", "S", "settle", "skip", "Skip the task, or mark it succeeded."),
     )),
     (Group.PLAN, Place.RUN, (
@@ -109,20 +113,23 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
         ("plan.pause", "p", "pause", "pause", "Start nothing new, or go on."),
     )),
     (Group.LOG, Place.RUN, (
-        ("log.follow", "f", "log_follow", "follow", "Keep to the end of the log, or stop doing so."),
+        ("log.follow", "f", "log_follow", "follow", "Keep to the end of the log, or not."),
         ("log.wrap", "w", "log_wrap", "wrap", "Wrap long lines of the log, or cut them."),
-        ("log.times", "t", "log_times", "times", "Show when each line of the log came, or not."),
+        ("log.times", "t", "log_times", "times", "Show when each line came, or not."),
     )),
     (Group.CONSOLE, Place.APP, (
         ("commands", "colon,ctrl+p", "command_palette", "commands", "Find any of these actions by name."),
         ("theme", "", "change_theme", "theme", "Choose the colours."),
         ("help", "question_mark,f1", "help", "help", "All keys, as they are set."),
-        ("quit", "q", "leave", "quit", "Leave; while the run goes on, asks what becomes of it."),
+        ("quit", "q", "leave", "quit", "Leave; asks first while the run goes on."),
     )),
     (Group.CONSOLE, Place.ANYWHERE, (
-        ("quit.anywhere", "ctrl+q", "leave", "quit", "The same, from a dialog or a text field too."),
+        ("quit.anywhere", "ctrl+q", "leave", "quit", "The same, in dialogs and text fields too."),
         ("interrupt", "ctrl+c", "interrupt", "copy or quit",
-         "Copy what is selected, else quit. Twice within two seconds cancels the run."),
+         "Copy the selection, else quit. Twice within two seconds cancels the run."),
+    )),
+    (Group.CONSOLE, Place.DIALOG, (
+        ("close", "escape,q", "close", "close", "Close a page; give the safe answer."),
     )),
 )
 # fmt: on

@@ -36,7 +36,7 @@ DARK: Final = Theme(
     background="#0d1117",
     surface="#141a22",
     panel="#1c2430",
-    variables={"muted": "#8893a1", "cancelled": "#c58af9", "line": "#3b4552"},
+    variables={"muted": "#8893a1", "cancelled": "#c58af9", "line": "#3b4552", "cursor": "#1e3a5f"},
 )
 LIGHT: Final = Theme(
     name="plandeck-light",
@@ -51,16 +51,28 @@ LIGHT: Final = Theme(
     background="#fbfbfa",
     surface="#f1f2f3",
     panel="#e4e7ea",
-    variables={"muted": "#5d6670", "cancelled": "#7a3fb0", "line": "#b4bbc3"},
+    variables={"muted": "#5d6670", "cancelled": "#7a3fb0", "line": "#b4bbc3", "cursor": "#cfe2fb"},
 )
 
-_FALLBACK: Final[dict[str, str]] = {
-    "muted": "text-disabled",
-    "cancelled": "secondary",
-    "line": "panel-lighten-2",
-    "cursor": "primary-muted",
-}
-"""What stands in for our own variables in a theme that lacks them."""
+
+def stand_ins(theme: Theme) -> dict[str, str]:
+    """Our own variables, for a theme that does not know them."""
+    variables = theme.to_color_system().generate()
+    if theme.ansi:
+        grey = "ansi_bright_black"
+        return {"muted": grey, "line": grey, "cursor": grey, "cancelled": variables["secondary"]}
+    text, ground = Color.parse(variables["foreground"]), Color.parse(variables["background"])
+    return {
+        "muted": text.blend(ground, 0.4).hex,
+        "line": text.blend(ground, 0.75).hex,
+        "cursor": Color.parse(variables["primary"]).blend(ground, 0.7).hex,
+        "cancelled": variables["secondary"],
+    }
+
+
+def variables_of(theme: Theme) -> dict[str, str]:
+    """Every variable that a `Look` is made from."""
+    return stand_ins(theme) | theme.to_color_system().generate() | theme.variables
 
 
 class Look:
@@ -79,7 +91,7 @@ class Look:
     def __init__(
         self, colours: Mapping[str, str] | None = None, *, plain: bool = False, monochrome: bool = False
     ) -> None:
-        variables = DARK.to_color_system().generate() | DARK.variables if colours is None else colours
+        variables = variables_of(DARK) if colours is None else colours
         self.plain = plain
         self.monochrome = monochrome
 
@@ -139,11 +151,10 @@ _LOUD: Final = frozenset({TaskState.FAILED, TaskState.RUNNING, TaskState.STOPPIN
 
 
 def _colour(variables: Mapping[str, str], name: str) -> Color:
-    value = variables.get(name) or variables.get(_FALLBACK.get(name, ""), "")
     try:
-        return Color.parse(value)
+        return Color.parse(variables[name])
     except ColorParseError:  # "auto 60%" and the like, which only mean something over a background
-        return Color.parse(variables.get("foreground", "ansi_default"))
+        return Color.parse(variables["foreground"])
 
 
 PLAIN_LOOK: Final = Look()

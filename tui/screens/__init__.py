@@ -1,1 +1,1 @@
-"""The screens and dialogs of the console."""
+"""The screens of the console: the run itself, and what opens over it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -29,12 +29,12 @@ class Alert(Line):
     """The row is always there, so that nothing jumps when something happens; in calm times it tells
     about the selected task."""
 
-    def __init__(self, view: RunView) -> None:
+    def __init__(self, view: RunView, last_line: Callable[[int], str]) -> None:
         super().__init__(id="alert")
         self._view = view
+        self._last_line = last_line
         self._selected: int | None = None
         self._now = 0.0
-        self._last_lines: dict[int, str] = {}
 
     def rebind(self, view: RunView) -> None:
         """Show another view of the run."""
@@ -50,10 +50,6 @@ class Alert(Line):
         """Repaint what is different at `now`."""
         self._now = now
         self.renew()
-
-    def hear(self, index: int, last_line: str) -> None:
-        """What a stalled task printed last."""
-        self._last_lines[index] = last_line
 
     def draw(self, look: Look, width: int) -> Iterable[Segment]:
         notice = self._notice(look)
@@ -84,7 +80,7 @@ class Alert(Line):
         index = self._selected if self._selected in stalled else next(iter(stalled))
         silent = short(self._now - stalled[index])
         words = f"! {one_line(self._view.tasks[index].name)} has been silent for {silent}."
-        last = self._last_lines.get(index, "")
+        last = self._last_line(index)
         if last:
             words += f' Last: "{one_line(last)}"'
         if len(stalled) > 1:

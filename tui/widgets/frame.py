@@ -174,7 +174,7 @@ class Frame(Widget, can_focus=False):
             self._draw_split(row, y, height, look)
         else:
             self._draw_alone(row, y, height, look)
-        return Strip(row.segments(), width)
+        return Strip(Segment.apply_style(row.segments(), self.rich_style), width)
 
     def _edge(self, look: Look, *panes: PaneId) -> Style:
         return look.accent if self.front in panes else look.line

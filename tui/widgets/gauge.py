@@ -23,6 +23,9 @@ COUNTED: Final[tuple[tuple[str, tuple[TaskState, ...]], ...]] = (
 )
 """What is counted together, under the glyph of the first state."""
 
+COURSE_LIMIT: Final = 24
+"""Cells that the course is given besides, where there is room to spare."""
+
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 
 
@@ -70,8 +73,12 @@ class Gauge(Line):
         shape = next((shape for shape in _SHAPES if _width(shape, digits) <= width), _SHAPES[-1])
         spare = width - _width(shape, digits)
         if shape.bar:
+            longer = min(spare, shape.bar)
+            shape = shape._replace(
+                bar=shape.bar + longer, course=shape.course + min(spare - longer, COURSE_LIMIT)
+            )
             yield Segment(" ")
-            yield from _progress(self._view, look, shape.bar + min(spare, shape.bar))
+            yield from _progress(self._view, look, shape.bar)
         yield Segment(f" {self._view.finished:>{digits}}/{len(self._view.tasks)}  ", look.bold)
         yield from self._health(look, shape)
         yield from self._counts(look, shape, digits)

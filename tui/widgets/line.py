@@ -24,6 +24,7 @@ class Line(Widget, can_focus=False):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._strip: Strip | None = None
+        self._look: Look | None = None
 
     def draw(self, look: Look, width: int) -> Iterable[Segment]:
         """The row as it should be now, in at most `width` cells."""
@@ -34,8 +35,7 @@ class Line(Widget, can_focus=False):
         width = self.size.width
         if not width:
             return
-        fresh = Strip(self.draw(look_of(self), width)).adjust_cell_length(width)
-        before, self._strip = self._strip, fresh
+        before, fresh = self._strip, self._fresh(width)
         if before is None:
             self.refresh()
             return
@@ -45,8 +45,15 @@ class Line(Widget, can_focus=False):
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
-        if self._strip is None or self._strip.cell_length != width:
-            self._strip = Strip(self.draw(look_of(self), width)).adjust_cell_length(width)
+        if self._strip is None or self._strip.cell_length != width or look_of(self) is not self._look:
+            return self._fresh(width)
+        return self._strip
+
+    def _fresh(self, width: int) -> Strip:
+        self._look = look_of(self)
+        ground = self.rich_style
+        segments = Segment.apply_style(self.draw(self._look, width), ground)
+        self._strip = Strip(segments).adjust_cell_length(width, ground)
         return self._strip
 
     def notify_style_update(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from rich.segment import Segment
@@ -24,7 +24,7 @@ class Span(NamedTuple):
 TextLine = tuple[Span, ...]
 
 
-class Page(LinePane):
+class Page(LinePane[TextLine]):
     """Scrolls with the keys that move in lists. Lines are cut at the right: who fills it wraps."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(Place.LIST)
@@ -45,13 +45,13 @@ class Page(LinePane):
         else:
             self.redraw_lines(self.visible_lines)
 
-    def line_content(self, line: int) -> Hashable:
+    def line_content(self, line: int) -> TextLine:
         return self._lines[line]
 
-    def draw_line(self, line: int, look: Look) -> tuple[Sequence[Segment], Style]:
+    def draw_line(self, line: int, content: TextLine, look: Look) -> tuple[Sequence[Segment], Style]:
         room = self.line_width
         segments: list[Segment] = []
-        for text, tone in self._lines[line]:
+        for text, tone in content:
             if room <= 0:
                 break
             segment = Segment(look.cut(text, room), getattr(look, tone))

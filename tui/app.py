@@ -1,0 +1,144 @@
+"""`ConsoleApp`: the console on a run. It knows the run by its handle; the engine is hosted outside."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
+
+from textual.binding import BindingType
+from textual.command import Provider
+from textual.screen import Screen
+from textual.theme import Theme
+from textual.widgets import Input
+
+from engine.core.inputs import CancelPlan, Command, DrainPlan
+from engine.core.state import RunPhase
+from engine.handle import RunHandle
+from tui.keymap import Place, bindings, effective
+from tui.palette import KeyProvider
+from tui.present import DARK, LIGHT, Look, stand_ins, variables_of, wants_ascii
+from tui.screens.dialogs import Dialog, ask_to_quit
+from tui.screens.help import HelpScreen
+from tui.screens.run import RunScreen
+from tui.terminal import TerminalApp, TerminalLost
+
+TWICE: Final = 2.0
+"""Seconds within which a second ctrl+c means it."""
+
+_WAYS_OUT: Final[dict[str, Command]] = {
+    "drain": DrainPlan(),
+    "cancel": CancelPlan(),
+    "kill": CancelPlan(kill=True),
+}
+
+
+class ConsoleApp(TerminalApp[None], inherit_bindings=False):
+    """`run_async` returns when the operator leaves, whatever the run does then.
+
+    remapped: other keys for bindings, by their id. ascii_only: only signs that every terminal has;
+    None to find out.
+    """
+
+    CSS_PATH = "app.tcss"
+    TITLE = "plandeck"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.APP, Place.ANYWHERE)
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {KeyProvider}
+
+    def __init__(
+        self, run: RunHandle, *, remapped: Mapping[str, str] | None = None, ascii_only: bool | None = None
+    ) -> None:
+        colourless = "NO_COLOR" in os.environ
+        super().__init__(ansi_color=True if colourless else None)
+        self._run = run
+        self._remapped = remapped or {}
+        self._plain = wants_ascii() if ascii_only is None else ascii_only
+        self._interrupted_at: float | None = None
+        self._is_leaving = False
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = "ansi-dark" if colourless else DARK.name
+        self.look = self._make_look(self.current_theme)
+        self.set_keymap(self._remapped)
+        self.run_screen = RunScreen(run, effective(self._remapped))
+
+    def get_default_screen(self) -> Screen[Any]:
+        return self.run_screen
+
+    def on_mount(self) -> None:
+        self.theme_changed_signal.subscribe(self, self._retheme)
+
+    # ── looks ───────────────────────────────────────────────────────────────────────────────────
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return stand_ins(self.current_theme)
+
+    def _make_look(self, theme: Theme) -> Look:
+        return Look(variables_of(theme), plain=self._plain, monochrome=self.no_color)
+
+    def _retheme(self, theme: Theme) -> None:
+        self.look = self._make_look(theme)
+        for screen in self.screen_stack:
+            for widget in screen.query("*"):
+                widget.refresh()
+
+    # ── pages ───────────────────────────────────────────────────────────────────────────────────
+
+    def action_help(self) -> None:
+        self.push_screen(HelpScreen(effective(self._remapped)))
+
+    # ── leaving ─────────────────────────────────────────────────────────────────────────────────
+
+    def action_leave(self) -> None:
+        """At once if nothing is lost by it; else what becomes of the run is asked."""
+        view = self.run_screen.view
+        if view.phase is RunPhase.COMPLETE or self._run.read_only:
+            self.exit()
+        elif not self._is_asking:
+            self.push_screen(ask_to_quit(view), self._answered)
+
+    @property
+    def _is_asking(self) -> bool:
+        return isinstance(self.screen, Dialog) and self.screen.id == "quit"
+
+    def _answered(self, way: str | None) -> None:
+        self._is_leaving = way is not None
+        if way is None:
+            return
+        if self.run_screen.view.phase is RunPhase.COMPLETE:  # it ended while the question stood
+            self.exit()
+        else:
+            self.run_screen.send((_WAYS_OUT[way],))
+
+    def action_interrupt(self) -> None:
+        """Copy what is selected; with nothing selected, leave; at the second time, cancel the run."""
+        if self._copy():
+            return
+        now = self._run.now().offset
+        before, self._interrupted_at = self._interrupted_at, now
+        if before is None or now - before > TWICE:
+            self.action_leave()
+            return
+        while self.screen is not self.run_screen:
+            self.pop_screen()
+        self._answered("cancel")
+
+    def _copy(self) -> bool:
+        focused = self.focused
+        text = self.screen.get_selected_text() or ""
+        if not text and isinstance(focused, Input):
+            text = focused.selected_text
+        if not text:
+            return False
+        self.copy_to_clipboard(text)
+        self.screen.clear_selection()
+        self.notify("Copied.", timeout=2, markup=False)
+        return True
+
+    def on_run_screen_completed(self) -> None:
+        if self._is_leaving:
+            self.exit()
+
+    def on_terminal_lost(self, message: TerminalLost) -> None:
+        """Nobody is there any more. What becomes of the run is its host's affair."""
+        self.exit()

@@ -1,0 +1,170 @@
+"""`DetailScreen`: all about one task: what it is, what it waits for, every attempt, what happened."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from engine.core.events import Event, TaskEvent
+from engine.core.state import TaskState
+from engine.handle import RunHandle
+from engine.plan.model import Condition, Retry, Task
+from engine.view.run_view import RunView
+from engine.view.text import one_line
+from engine.view.timing import clock, short
+from tui.feed import Feed
+from tui.present import look_of
+from tui.screens.pages import PageScreen
+from tui.widgets.page import Span, TextLine
+
+LABEL_WIDTH: Final = 12
+EVENTS: Final = 30
+"""How many of the last events about the task are listed."""
+
+
+class DetailScreen(PageScreen):
+    """index: the task. The page is kept up to date while it is open."""
+
+    def __init__(self, run: RunHandle, feed: Feed, index: int) -> None:
+        super().__init__()
+        self._run = run
+        self._feed = feed
+        self._index = index
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.set_interval(0.5, self.refill)
+
+    def page_title(self) -> str:
+        return f"Task: {one_line(self._run.plan.tasks[self._index].name)}"
+
+    def page_lines(self, width: int) -> Sequence[TextLine]:
+        view = self._feed.view
+        now = self._run.now().offset
+        lines: list[TextLine] = [*self._state(view, now, width), ()]
+        lines += [*self._description(self._run.plan.tasks[self._index], width), ()]
+        lines += [*self._relations(view), ()]
+        lines += [*self._attempts(view, now, width), ()]
+        lines += self._history(view, width)
+        return lines
+
+    def _state(self, view: RunView, now: float, width: int) -> Iterator[TextLine]:
+        task = view.tasks[self._index]
+        glyph = look_of(self).glyph(task.state)
+        words = f"{glyph} {task.state}{', held' if task.held else ''}"
+        yield (_label("state"), Span(words, _tone(task.state)))
+        yield from _wrapped("why", view.why(self._index, now), width)
+        last = one_line(self._run.last_line(self._index))
+        yield from _wrapped("last line", last, width)
+
+    def _description(self, task: Task, width: int) -> Iterator[TextLine]:
+        yield from _wrapped("about", task.description, width)
+        if isinstance(task.run, str):
+            commands = task.run.strip().splitlines() or [""]
+            yield from _wrapped("runs", f"$ {commands[0]}", width)
+            for command in commands[1:]:
+                yield from _wrapped("", command, width, indent=2)
+        elif task.run is not None:
+            yield from _wrapped("runs", " ".join(map(repr, task.run)), width)
+        elif task.simulate is not None:
+            rate = f", fails {task.simulate.fail_rate:.0%}" if task.simulate.fail_rate else ""
+            yield (_label("simulates"), Span(f"{short(task.simulate.duration)}{rate}"))
+        yield (_label("retries"), Span(_retry_words(task.retry)))
+        yield (_label("timeout"), Span(short(task.timeout) if task.timeout is not None else "none"))
+        stall = (
+            "never"
+            if task.stall_after is None
+            else f"after {short(task.stall_after)} of {task.stall_measure}"
+        )
+        yield (_label("stalled"), Span(stall))
+        yield (_label("priority"), Span(str(task.priority)))
+        yield from _wrapped("directory", task.working_dir or "", width)
+
+    def _relations(self, view: RunView) -> Iterator[TextLine]:
+        look = look_of(self)
+        special = view.graph.special_conditions
+        for label, indices in (
+            ("needs", view.graph.needs[self._index]),
+            ("needed by", view.graph.dependents[self._index]),
+        ):
+            for number, other in enumerate(indices):
+                edge = (other, self._index) if label == "needs" else (self._index, other)
+                condition = special.get(edge, Condition.SUCCESS)
+                task = view.tasks[other]
+                yield (
+                    _label("" if number else label),
+                    Span(f"{look.glyph(task.state)} {one_line(task.name)}", _tone(task.state)),
+                    Span(f"  {task.state}", "muted"),
+                    Span("" if condition is Condition.SUCCESS else f"  (if {condition})", "muted"),
+                )
+            if not indices:
+                yield (_label(label), Span("nothing", "muted"))
+
+    def _attempts(self, view: RunView, now: float, width: int) -> Iterator[TextLine]:
+        task = view.tasks[self._index]
+        if not task.attempts:
+            yield (_label("attempts"), Span("none yet", "muted"))
+        for number, record in enumerate(task.attempts):
+            took = (now if record.ended is None else record.ended) - record.started
+            words = (
+                f"{record.number}: at {clock(record.started)}, {'for' if record.ended is None else 'took'} "
+            )
+            words += short(took)
+            if record.where:
+                words += f", {one_line(record.where)}"
+            if record.exit_code is not None:
+                words += f", exit {record.exit_code}"
+            yield (_label("" if number else "attempts"), Span(words))
+            if record.error:
+                yield from _wrapped("", record.error, width, "error", 3)
+            yield from _wrapped(
+                "", f"   log {self._run.log_path(self._index, record.number)}", width, "muted"
+            )
+
+    def _history(self, view: RunView, width: int) -> Iterator[TextLine]:
+        events: list[TaskEvent] = []
+        for event in reversed(view.audit):
+            if isinstance(event, TaskEvent) and event.index == self._index:
+                events.append(event)
+                if len(events) == EVENTS:
+                    break
+        for number, event in enumerate(reversed(events)):
+            words = f"{clock(event.offset):>7}  {event.type.lower().replace('_', ' ')}"
+            yield (
+                _label("" if number else "history"),
+                Span(f"{words:<34} "),
+                Span(_cause(event), "muted"),
+            )
+
+
+def _label(text: str) -> Span:
+    return Span(f"{text:<{LABEL_WIDTH}}", "muted")
+
+
+def _wrapped(label: str, text: str, width: int, tone: str = "text", indent: int = 0) -> Iterator[TextLine]:
+    """A labelled text, in as many lines as it takes; none if there is no text."""
+    room = max(20, width - LABEL_WIDTH - indent)
+    for number, line in enumerate(textwrap.wrap(one_line(text), room)):
+        yield (_label("" if number else label), Span(" " * indent + line, tone))
+
+
+def _tone(state: TaskState) -> str:
+    return {TaskState.SUCCESS: "success", TaskState.FAILED: "error", TaskState.RUNNING: "primary"}.get(
+        state, "text"
+    )
+
+
+def _retry_words(retry: Retry) -> str:
+    if not retry.limit:
+        return "none"
+    words = f"{retry.limit}, after {short(retry.delay)}"
+    if retry.backoff != 1:
+        words += f", each wait {retry.backoff:g} times the one before, at most {short(retry.max_delay)}"
+    if retry.exit_codes is not None:
+        words += f", only exit {', '.join(map(str, retry.exit_codes))}"
+    return words
+
+
+def _cause(event: Event) -> str:
+    return one_line(event.cause)

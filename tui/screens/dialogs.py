@@ -1,0 +1,215 @@
+"""The dialogs: a choice whose safe answer has the focus, and a line of text to give a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final, NamedTuple
+
+from rich.segment import Segment
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.strip import Strip
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from engine.core.inputs import CancelPlan, DrainPlan
+from engine.core.state import RunPhase
+from engine.plan.model import FailureMode
+from engine.view.run_view import RunView
+from tui.commands import Question, foretell
+from tui.keymap import Place, bindings
+from tui.present import MODE_WORDS, look_of
+
+
+class Choice(NamedTuple):
+    """One answer. key: a letter that gives it at once."""
+
+    key: str
+    label: str
+    value: str
+
+
+class Choices(Widget, can_focus=True):
+    """The answers, one a line, of which one is lit."""
+
+    DEFAULT_CSS = "Choices { width: 1fr; height: auto; }"
+
+    class Chosen(Message):
+        """An answer was given."""
+
+        def __init__(self, value: str) -> None:
+            super().__init__()
+            self.value = value
+
+    def __init__(self, choices: Sequence[Choice], lit: int) -> None:
+        super().__init__()
+        self._choices = choices
+        self.lit = lit
+
+    def get_content_height(self, *_: object) -> int:
+        return len(self._choices)
+
+    def render_line(self, y: int) -> Strip:
+        look = look_of(self)
+        choice = self._choices[y]
+        is_lit = y == self.lit
+        pointer = (">" if look.plain else "▸") if is_lit else " "
+        text = look.cut(f" {pointer} {choice.label}", self.size.width - 8)
+        line = [
+            Segment(text.ljust(self.size.width - 8), look.bold if is_lit else look.text),
+            Segment(f"{choice.key:>6}  ", look.key),
+        ]
+        ground = self.rich_style + look.cursor if is_lit else self.rich_style
+        return Strip(Segment.apply_style(line, ground)).adjust_cell_length(self.size.width, ground)
+
+    def on_key(self, event: events.Key) -> None:
+        """Keys of a menu, which mean the same in every dialog and are not remapped."""
+        if event.key in ("down", "j", "tab"):
+            self._light(self.lit + 1)
+        elif event.key in ("up", "k", "shift+tab"):
+            self._light(self.lit - 1)
+        elif event.key == "enter":
+            self.post_message(self.Chosen(self._choices[self.lit].value))
+        else:
+            for choice in self._choices:
+                if event.character is not None and event.character == choice.key:
+                    self.post_message(self.Chosen(choice.value))
+                    break
+            else:
+                return
+        event.stop()
+        event.prevent_default()
+
+    def on_click(self, event: events.Click) -> None:
+        if 0 <= event.y < len(self._choices):
+            self.post_message(self.Chosen(self._choices[event.y].value))
+
+    def _light(self, line: int) -> None:
+        self.lit = line % len(self._choices)
+        self.refresh()
+
+
+class Dialog(ModalScreen[str | None], inherit_bindings=False):
+    """A title, what it is about, and answers. Escape gives the safe one, which is None."""
+
+    CSS_PATH = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.DIALOG)
+
+    def __init__(
+        self,
+        title: str,
+        words: Sequence[str],
+        choices: Sequence[Choice],
+        lit: int = 0,
+        *,
+        id: str | None = None,
+    ) -> None:
+        super().__init__(id=id)
+        self._title = title
+        self._words = words
+        self.choices = choices
+        self._lit = lit
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            # Text, never a string: names are no markup
+            yield Static(Text(self._title, style="bold"), classes="title", markup=False)
+            for words in self._words:
+                yield Static(Text(words), classes="words", markup=False)
+            yield Choices(self.choices, self._lit)
+
+    def on_choices_chosen(self, message: Choices.Chosen) -> None:
+        self.dismiss(message.value or None)
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+
+def confirm(question: Question) -> Dialog:
+    """Yes or no. Answers "yes" or None."""
+    return Dialog(
+        question.title,
+        question.words,
+        (Choice("n", question.no, ""), Choice("y", question.yes, "yes")),
+    )
+
+
+def ask_to_quit(view: RunView) -> Dialog:
+    """What becomes of the run when the console is left. Answers "drain", "cancel", "kill" or None."""
+    choices = [Choice("s", "Stay here", "")]
+    if view.phase is RunPhase.CANCELLING:
+        words = ["The run is being cancelled; the console closes when all has stopped."]
+        choices.append(Choice("k", "Kill what is left, without its grace period", "kill"))
+    else:
+        words = []
+        if view.phase is RunPhase.DRAINING:
+            words.append("The run is draining; the console closes when it is done.")
+        else:
+            words.append(f"Draining {foretell(view, [DrainPlan()])[0]}.")
+            choices.append(Choice("d", "Drain: finish what runs, start no more, then quit", "drain"))
+        words.append(f"Cancelling {foretell(view, [CancelPlan()])[0]}.")
+        choices.append(Choice("c", "Cancel the run, then quit", "cancel"))
+    return Dialog("The run is not over. Quit?", words, choices, id="quit")
+
+
+_MODE_MEANS: Final = {
+    FailureMode.FAIL_FAST: ("f", "the first failure stops everything"),
+    FailureMode.CONTINUE_ON_ERROR: ("c", "independent tasks go on"),
+    FailureMode.PAUSE_ON_FAILURE: ("p", "nothing new starts until you say so"),
+}
+
+
+def ask_failure_mode(view: RunView) -> Dialog:
+    """What a failure means from now on. Answers with the mode's value; the one in force is lit."""
+    modes = tuple(FailureMode)
+    choices = [
+        Choice(_MODE_MEANS[mode][0], f"{MODE_WORDS[mode]}: {_MODE_MEANS[mode][1]}", mode.value)
+        for mode in modes
+    ]
+    words = ("It governs the failures that follow.",)
+    return Dialog("When a task fails", words, choices, modes.index(view.failure_mode))
+
+
+def ask_settlement(title: str, offers: Mapping[str, str]) -> Dialog:
+    """Skip or mark succeeded. offers: what each would bring about. Answers "skip", "mark" or None."""
+    labels = {
+        "skip": ("Skipping", "s", "Skip it"),
+        "mark": ("Marking", "m", "Mark it succeeded, with a reason"),
+    }
+    words = [f"{labels[value][0]} {brings}." for value, brings in offers.items()]
+    choices = [Choice("n", "Leave it as it is", "")]
+    choices += [Choice(labels[value][1], labels[value][2], value) for value in offers]
+    return Dialog(title, words, choices)
+
+
+class ReasonDialog(ModalScreen[str | None], inherit_bindings=False):
+    """Asks for a reason, which goes to the audit trail. Answers with it, or None."""
+
+    CSS_PATH = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.DIALOG)
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._title = title
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(Text(self._title, style="bold"), classes="title", markup=False)
+            yield Static("Why? It is kept with the event. Enter marks it, Esc leaves it.", classes="words")
+            yield Input(placeholder="reason", compact=True)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        reason = event.value.strip()
+        if reason:
+            self.dismiss(reason)
+        else:
+            self.notify("It needs a reason.", severity="warning", markup=False)
+
+    def action_close(self) -> None:
+        self.dismiss(None)

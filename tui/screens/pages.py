@@ -1,0 +1,52 @@
+"""`PageScreen`: a page of text over the run; Escape goes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tui.keymap import Place, bindings
+from tui.widgets.page import Page, TextLine
+
+
+class PageScreen(ModalScreen[None], inherit_bindings=False):
+    """The base of help and details: subclasses say what stands on the page."""
+
+    CSS_PATH = "pages.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.DIALOG)
+
+    def page_title(self) -> str:
+        """The first row."""
+        raise NotImplementedError
+
+    def page_lines(self, width: int) -> Sequence[TextLine]:
+        """The text, in lines of at most `width` cells."""
+        raise NotImplementedError
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="page"):
+            yield Static(Text(self.page_title(), style="bold"), classes="title", markup=False)
+            yield Page()
+            yield Static("Esc back   j k scroll", classes="hint", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one(Page).focus()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.refill)
+
+    def refill(self) -> None:
+        """Write the page anew; only what changed is repainted."""
+        page = self.query_one(Page)
+        if page.line_width:
+            page.fill(self.page_lines(page.line_width))
+
+    def action_close(self) -> None:
+        self.dismiss(None)

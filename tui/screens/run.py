@@ -1,0 +1,380 @@
+"""`RunScreen`: the one screen on which a run is watched and steered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Final
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Input
+
+from engine.core.inputs import Command
+from engine.core.state import RunPhase
+from engine.errors import PlandeckError
+from engine.handle import RunHandle
+from engine.plan.model import FailureMode
+from engine.view.run_view import Changes, RunView
+from engine.view.text import one_line
+from tui import commands
+from tui.commands import Wish
+from tui.feed import Feed
+from tui.keymap import BY_ID, LOG_HINTS, TASK_HINTS, Hint, Place, bindings, first
+from tui.screens.detail import DetailScreen
+from tui.screens.dialogs import ReasonDialog, ask_failure_mode, ask_settlement, confirm
+from tui.widgets.alert import Alert
+from tui.widgets.find import FindBar
+from tui.widgets.footer import Footer, Offer
+from tui.widgets.frame import Frame, PaneId
+from tui.widgets.gauge import Gauge
+from tui.widgets.header import RunHeader
+from tui.widgets.log import LogPane
+from tui.widgets.table import TaskTable
+from tui.widgets.task_pane import TaskPane
+from tui.widgets.tree import PlanTree
+
+FRAMES_A_SECOND: Final = 10
+
+_NOTHING: Final = Changes(set(), False)
+
+_PANES: Final = {"tree": PaneId.TREE, "table": PaneId.TABLE, "log": PaneId.LOG}
+
+
+class RunScreen(Screen[None], inherit_bindings=False):
+    """Draws what the feed knows, ten times a second, if anything changed; turns keys into commands.
+
+    keys: the keys in force, by the id of their entry.
+    """
+
+    AUTO_FOCUS = None
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.RUN)
+
+    class Completed(Message):
+        """Every task is terminal."""
+
+    def __init__(self, run: RunHandle, keys: dict[str, str]) -> None:
+        super().__init__()
+        self.feed = Feed(run, self._resynced)
+        self._run = run
+        self._keys = keys
+        self._second: int | None = None
+        self._was_complete = False
+        self._list = PaneId.TABLE
+        """The pane that Escape goes back to from the log."""
+        self._sought = ""
+        view = self.feed.view
+        self.header = RunHeader(view, read_only=run.read_only)
+        self.gauge = Gauge(view)
+        self.plan_tree = PlanTree(view, id="tree")
+        self.table = TaskTable(view, run.last_line, id="table")
+        self.log_pane = LogPane(run, view, id="log")
+        self.frame = Frame(self.plan_tree, self.table, self.log_pane)
+        self.alert = Alert(view, run.last_line)
+        self.footer = Footer()
+
+    @property
+    def view(self) -> RunView:
+        """The run as far as it is known."""
+        return self.feed.view
+
+    @property
+    def selected(self) -> int | None:
+        """The task that actions are about, unless some are marked."""
+        pane = self.plan_tree if self._list is PaneId.TREE else self.table
+        return pane.selected
+
+    @property
+    def targets(self) -> list[int]:
+        """The tasks that an action is about: those marked, else the selected one."""
+        if self.table.marked:
+            return sorted(self.table.marked)
+        return [] if self.selected is None else [self.selected]
+
+    def compose(self) -> ComposeResult:
+        yield self.header
+        yield self.gauge
+        yield self.frame
+        yield self.alert
+        yield self.footer
+
+    def on_mount(self) -> None:
+        self.frame.bring(PaneId.TABLE)
+        if self.selected is not None:
+            self._follow(self.selected)
+        self.run_worker(self.feed.follow(), name="feed", exit_on_error=True)
+        self.set_interval(1 / FRAMES_A_SECOND, self.tick)
+        self.tick()
+
+    def on_unmount(self) -> None:
+        self.feed.close()
+
+    # ── drawing ─────────────────────────────────────────────────────────────────────────────────
+
+    def tick(self) -> None:
+        """Draw what changed since the last tick, and the clocks once a second."""
+        now = self._run.now().offset
+        view = self.view
+        changes = _NOTHING
+        if self.feed.is_fresh or (self._second != int(now) and view.phase is not RunPhase.COMPLETE):
+            self.feed.is_fresh = False
+            self._second = int(now)
+            changes = view.drain_changes()
+            for widget in (self.header, self.gauge, self.plan_tree, self.table, self.alert):
+                widget.update_from(changes, now)
+        self.log_pane.update_from(changes, now)  # a file grows without an event
+        self._draw_borders()
+        is_complete = view.phase is RunPhase.COMPLETE
+        if is_complete and not self._was_complete:
+            self.post_message(self.Completed())
+        self._was_complete = is_complete
+
+    def _draw_borders(self) -> None:
+        for pane, widget in (
+            (PaneId.TREE, self.plan_tree),
+            (PaneId.TABLE, self.table),
+            (PaneId.LOG, self.log_pane),
+        ):
+            self.frame.entitle(pane, f"{pane + 1} {widget.title}", widget.note)
+        self.alert.select(self.selected)
+        hints = LOG_HINTS if self.frame.front is PaneId.LOG else TASK_HINTS
+        self.footer.offer([self._offer(hint) for hint in hints])
+
+    def _offer(self, hint: Hint) -> Offer:
+        view, targets = self.view, self.targets
+        label = hint.label or _label(hint.ids[0], view, targets)
+        keys = "/".join(first(self._keys[key_id]) for key_id in hint.ids)
+        return Offer(keys, label, any(commands.is_possible(view, key_id, targets) for key_id in hint.ids))
+
+    def _resynced(self, view: RunView) -> None:
+        for widget in (self.header, self.gauge, self.plan_tree, self.table, self.log_pane, self.alert):
+            widget.rebind(view)
+
+    # ── panes ───────────────────────────────────────────────────────────────────────────────────
+
+    def on_task_pane_task_highlighted(self, message: TaskPane.TaskHighlighted) -> None:
+        self._follow(message.index)
+
+    def on_task_pane_task_opened(self, message: TaskPane.TaskOpened) -> None:
+        self._follow(message.index)
+        self._bring(PaneId.LOG)
+
+    def on_frame_picked(self, message: Frame.Picked) -> None:
+        self._bring(message.pane)
+
+    def on_descendant_focus(self) -> None:
+        """A click focuses a pane without asking."""
+        for pane in PaneId:
+            if self.frame.panes[pane].has_focus and self.frame.front is not pane:
+                self._bring(pane)
+
+    def _follow(self, index: int) -> None:
+        """Let every pane show the task."""
+        self.plan_tree.select(index)
+        self.table.select(index)
+        self.log_pane.show(index)
+        self._draw_borders()
+
+    def _bring(self, pane: PaneId) -> None:
+        if pane is not PaneId.LOG:
+            self._list = pane
+        self.frame.bring(pane)
+        self._draw_borders()
+
+    def action_view(self, name: str) -> None:
+        self._bring(_PANES[name])
+
+    def action_pane(self, by: int) -> None:
+        self._bring(PaneId((self.frame.front + by) % len(PaneId)))
+
+    def action_zoom(self) -> None:
+        self.frame.bring(self.frame.front, zoomed=not self.frame.zoomed)
+
+    def action_log(self) -> None:
+        self._bring(PaneId.LOG)
+
+    def action_details(self) -> None:
+        if self.selected is not None:
+            self.app.push_screen(DetailScreen(self._run, self.feed, self.selected))
+
+    def action_back(self) -> None:
+        """One step, the nearest first."""
+        if self.frame.zoomed:
+            self.frame.bring(self.frame.front, zoomed=False)
+        elif self.frame.front is PaneId.LOG:
+            self._bring(self._list)
+        elif self.table.marked:
+            self.table.clear_marks()
+        else:
+            self.table.filter("")
+            self.table.failed_only = False
+        self._draw_borders()
+
+    def action_log_follow(self) -> None:
+        self.log_pane.follow = not self.log_pane.follow
+        self._draw_borders()
+
+    def action_log_wrap(self) -> None:
+        self.log_pane.wrap = not self.log_pane.wrap
+        self._draw_borders()
+
+    def action_log_times(self) -> None:
+        self.log_pane.times = not self.log_pane.times
+        self._draw_borders()
+
+    # ── finding ─────────────────────────────────────────────────────────────────────────────────
+
+    def action_find(self) -> None:
+        self.footer.display = False
+        self.mount(FindBar(), after=self.footer)
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        if self.frame.front is PaneId.TABLE:
+            self.table.filter(message.value)
+            self._draw_borders()
+
+    def on_find_bar_left(self, message: FindBar.Left) -> None:
+        """Found, or given up: text is None."""
+        if not self.footer.display:
+            self.query(FindBar).remove()
+            self.footer.display = True
+        self.frame.bring(self.frame.front)
+        if message.text is None:
+            if self.frame.front is PaneId.TABLE:
+                self.table.filter("")
+        else:
+            self._sought = message.text
+            if message.text and self.frame.front is not PaneId.TABLE:
+                self.action_find_next(1)
+        self._draw_borders()
+
+    def action_find_next(self, step: int) -> None:
+        pane = (self.plan_tree, self.table, self.log_pane)[self.frame.front]
+        if not self._sought:
+            self._say(f"Nothing is being sought: {first(self._keys['find'])} finds.")
+        elif not (pane.find_next if step > 0 else pane.find_previous)(self._sought):
+            self._say(f"Not found: {one_line(self._sought)}")
+
+    def action_failed_only(self) -> None:
+        self.table.action_failed_only()
+        self._draw_borders()
+
+    def action_next_trouble(self) -> None:
+        troubled = sorted({*self.view.failures, *self.view.stalled})
+        if not troubled:
+            self._say("Nothing has failed, nothing is stalled.")
+            return
+        here = -1 if self.selected is None else self.selected
+        index = next((index for index in troubled if index > here), troubled[0])
+        if self.table.line_of(index) is None:
+            self.table.filter("")
+            self.table.failed_only = False
+        self._follow(index)
+
+    # ── steering ────────────────────────────────────────────────────────────────────────────────
+
+    def action_retry(self) -> None:
+        self._grant(commands.retry(self.view, self.targets))
+
+    def action_retry_downstream(self) -> None:
+        self._grant(commands.retry_downstream(self.view, self.targets))
+
+    def action_cancel(self) -> None:
+        self._grant(commands.cancel(self.view, self.targets))
+
+    def action_kill(self) -> None:
+        self._grant(commands.kill(self.view, self.targets))
+
+    def action_hold(self) -> None:
+        self._grant(commands.hold(self.view, self.targets))
+
+    def action_retry_failed(self) -> None:
+        self._grant(commands.retry_failed(self.view))
+
+    def action_cancel_plan(self) -> None:
+        self._grant(commands.cancel_plan(self.view))
+
+    def action_pause(self) -> None:
+        self._grant(commands.pause(self.view))
+
+    def action_slots(self, by: int) -> None:
+        self._grant(commands.slots(self.view, by))
+
+    def action_failure_mode(self) -> None:
+        def chosen(mode: str | None) -> None:
+            if mode is not None:
+                self._grant(commands.failure_mode(self.view, FailureMode(mode)))
+
+        self._ask_unless_read_only(lambda: self.app.push_screen(ask_failure_mode(self.view), chosen))
+
+    def action_settle(self) -> None:
+        tasks = self.targets
+        offers = commands.settlements(self.view, tasks)
+        if not offers:
+            self._grant(commands.skip(self.view, tasks))  # says why not
+            return
+        name = commands.names(self.view, tasks)
+
+        def reasoned(reason: str | None) -> None:
+            if reason is not None:
+                self._grant(commands.mark_succeeded(self.view, tasks, reason))
+
+        def chosen(what: str | None) -> None:
+            if what == "skip":
+                self._grant(commands.skip(self.view, tasks))
+            elif what == "mark":
+                self.app.push_screen(ReasonDialog(f"Mark {name} succeeded"), reasoned)
+
+        dialog = ask_settlement(f"Settle {name} without running it?", offers)
+        self._ask_unless_read_only(lambda: self.app.push_screen(dialog, chosen))
+
+    def _ask_unless_read_only(self, ask: Callable[[], object]) -> None:
+        if self._run.read_only:
+            self._say("This console is read-only.")
+        else:
+            ask()
+
+    def _grant(self, wish: Wish) -> None:
+        """Do what was wished for, after the question that belongs to it."""
+        if wish.refusal:
+            self._say(wish.refusal)
+        elif wish.question is None:
+            self.send(wish.commands)
+        else:
+            question = wish.question
+
+            def answered(answer: str | None) -> None:
+                if answer is not None:
+                    self.send(wish.commands)
+
+            self._ask_unless_read_only(lambda: self.app.push_screen(confirm(question), answered))
+
+    def send(self, wanted: Sequence[Command]) -> None:
+        """Send commands, in their order. A refusal is said, not raised."""
+        if wanted:
+            self.table.clear_marks()
+            self.run_worker(self._send(wanted), group="commands")
+
+    async def _send(self, wanted: Sequence[Command]) -> None:
+        refusals: list[str] = []
+        for command in wanted:
+            try:
+                await self._run.send(command)
+            except PlandeckError as refusal:
+                refusals.append(str(refusal))
+        if refusals:
+            more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
+            self._say(f"Refused: {one_line(refusals[0])}{more}")
+
+    def _say(self, words: str) -> None:
+        self.notify(words, severity="warning", markup=False, timeout=4)
+
+
+def _label(key_id: str, view: RunView, targets: Sequence[int]) -> str:
+    """What a key would do now, where that changes."""
+    if key_id == "plan.pause":
+        return "resume" if view.phase in (RunPhase.PAUSED, RunPhase.DRAINING) else "pause"
+    if key_id == "task.hold":
+        return "release" if targets and all(view.tasks[index].held for index in targets) else "hold"
+    return BY_ID[key_id].label
