@@ -23,12 +23,19 @@ from tui.readonly import ReadOnlyRun
 from tui.report import JsonReport, PlainReport, Report, Style
 from tui.summary import summary
 
-EXIT_CODES: Final = {Outcome.SUCCESS: 0, Outcome.FAILED: 1, Outcome.CANCELLED: 130}
+EXIT_CODES: Final = {Outcome.SUCCESS: 0, Outcome.FAILED: 1, Outcome.CANCELLED: 130, Outcome.INTERRUPTED: 1}
 SIGNAL_BASE: Final = 128
 """A process ended by signal n is reported as 128 + n by every shell; we leave with the same codes."""
 
 UNLIMITED: Final = sys.maxsize
 """A report must be whole. What a run can say is bounded by its plan, so keeping it all is safe."""
+
+
+PATIENCE: Final = 0.5
+"""Seconds that the summary waits for a reader of the lines before it."""
+
+STDOUT: Final = 1
+STDERR: Final = 2
 
 
 class Request(NamedTuple):
@@ -51,7 +58,7 @@ async def host(request: Request, out: Style, err: Style) -> int:
 
     Whatever ends it, every process of the run is gone when this returns.
     """
-    printer = Printer()
+    printed, told = Printer(STDOUT), Printer(STDERR)
     try:
         async with open_run(
             request.plan,
@@ -61,22 +68,24 @@ async def host(request: Request, out: Style, err: Style) -> int:
             speed=request.speed,
             dispatchers=request.dispatchers,
         ) as run:
-            return await _Hosting(run, request, printer, out, err).last()
+            return await _Hosting(run, request, (printed, out), (told, err)).last()
     finally:
-        printer.close()
+        printed.close()
+        told.close()
 
 
 class _Hosting:
     """One run, the signals that concern it, and what shows it."""
 
-    def __init__(self, run: Run, request: Request, printer: Printer, out: Style, err: Style) -> None:
+    def __init__(
+        self, run: Run, request: Request, out: tuple[Printer, Style], err: tuple[Printer, Style]
+    ) -> None:
         self._run = run
         self._request = request
-        self._printer = printer
-        self._out = out
-        self._err = err
+        self._out, self._out_style = out
+        self._err, self._err_style = err
         self._signalled = anyio.Event()
-        self._interrupted_by = signal.SIGPIPE
+        self._interrupted_by: signal.Signals | None = None
         self._over = False
 
     async def last(self) -> int:
@@ -91,8 +100,7 @@ class _Hosting:
                 await self._show_lines()
                 result = await self._run.wait()
                 self._over = True
-                self._say_goodbye(result)
-                await self._printer.drained()
+                await self._say_goodbye(result)
                 group.cancel_scope.cancel()
         return self._exit_code(result)
 
@@ -122,11 +130,11 @@ class _Hosting:
         report: Report = (
             JsonReport(run.plan, run.run_id)
             if self._request.json
-            else PlainReport(run.plan, run.run_id, self._out)
+            else PlainReport(run.plan, run.run_id, self._out_style)
         )
         async for events in subscription:
             view.apply(events)
-            self._printer.out(report.render(events))
+            self._out.write(report.render(events))
             if view.phase is RunPhase.COMPLETE:
                 break
             if view.phase is RunPhase.PAUSED and not view.active:
@@ -155,9 +163,11 @@ class _Hosting:
 
     async def _stop_unread(self) -> None:
         """Nobody reads what the run says any more (`| head`): stop it, as other programs stop."""
-        await self._printer.failed.wait()
-        if not isinstance(self._printer.failure, BrokenPipeError):
-            self._tell(f"cannot write the output: {self._printer.failure}")
+        await self._out.failed.wait()
+        if isinstance(self._out.failure, BrokenPipeError):
+            self._interrupted_by = signal.SIGPIPE
+        else:
+            self._tell(f"cannot write the output: {self._out.failure}")
         await self._send(CancelPlan(actor="closed output", interrupted=True))
 
     async def _send(self, command: Command) -> None:
@@ -166,16 +176,19 @@ class _Hosting:
             await self._run.send(command)
 
     def _tell(self, message: str) -> None:
-        self._printer.err(self._err.encode(f"plandeck: {message}\n"))
+        self._err.write(self._err_style.encode(f"plandeck: {message}\n"))
 
-    def _say_goodbye(self, result: PlanResult) -> None:
+    async def _say_goodbye(self, result: PlanResult) -> None:
         view = RunView.from_snapshot(self._run.graph, self._run.snapshot())
-        style, write = (
-            (self._err, self._printer.err) if self._request.json else (self._out, self._printer.out)
-        )
-        write(style.encode(summary(result, view, self._run.log_path, self._request.again, style)))
+        printer, style = (self._err, self._err_style) if self._request.json else (self._out, self._out_style)
+        with anyio.move_on_after(PATIENCE):  # both may be the same terminal, and this comes last
+            await self._out.drained()
+            await self._err.drained()
+        printer.write(style.encode(summary(result, view, self._run.log_path, self._request.again, style)))
+        await self._err.drained()
+        await self._out.drained()
 
     def _exit_code(self, result: PlanResult) -> int:
-        if result.outcome is Outcome.INTERRUPTED:
+        if result.outcome is Outcome.INTERRUPTED and self._interrupted_by is not None:
             return SIGNAL_BASE + self._interrupted_by
         return EXIT_CODES[result.outcome]

@@ -1,4 +1,4 @@
-"""`Printer`: writes to stdout and stderr from a thread of its own."""
+"""`Printer`: writes to a stream from a thread of its own."""
 
 from __future__ import annotations
 
@@ -8,41 +8,32 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Final
 
 import anyio
 import anyio.from_thread
 import anyio.lowlevel
-
-STDOUT: Final = 1
-STDERR: Final = 2
 
 
 class Printer:
     """Writes in order, and never makes its caller wait: a reader who stops reading (a pager, a terminal
     after XOFF) holds up neither the engine nor a task. What is not written yet is kept in memory.
 
-    Made inside a running event loop. out, err: file descriptors.
+    Made inside a running event loop. stream: a file descriptor.
     """
 
-    def __init__(self, out: int = STDOUT, err: int = STDERR) -> None:
+    def __init__(self, stream: int) -> None:
         self.failure: OSError | None = None
-        """Why `out` can be written no more; what is printed to it afterwards goes nowhere."""
+        """Why nothing can be written any more; what is printed afterwards goes nowhere."""
         self.failed = anyio.Event()
         """Set together with `failure`."""
-        self._out = out
-        self._err = err
-        self._queue: SimpleQueue[tuple[int, bytes] | Callable[[], object] | None] = SimpleQueue()
+        self._stream = stream
+        self._queue: SimpleQueue[bytes | Callable[[], object] | None] = SimpleQueue()
         self._token = anyio.lowlevel.current_token()
         # a daemon: a write that never returns must not keep the process from ending
-        self._thread = threading.Thread(target=self._work, name="printer", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._work, name=f"printer-{stream}", daemon=True).start()
 
-    def out(self, data: bytes) -> None:
-        self._queue.put((self._out, data))
-
-    def err(self, data: bytes) -> None:
-        self._queue.put((self._err, data))
+    def write(self, data: bytes) -> None:
+        self._queue.put(data)
 
     async def drained(self) -> None:
         """Return once all that was printed before has been written, or given up."""
@@ -58,14 +49,10 @@ class Printer:
         while (item := self._queue.get()) is not None:
             if callable(item):
                 self._call(item)
-                continue
-            stream, data = item
-            if stream == self._out and self.failure is not None:
-                continue
-            try:
-                _write_all(stream, data)
-            except OSError as error:
-                if stream == self._out:
+            elif self.failure is None:
+                try:
+                    self._write_all(item)
+                except OSError as error:
                     self.failure = error
                     self._call(self.failed.set)
 
@@ -74,11 +61,10 @@ class Printer:
         with suppress(anyio.RunFinishedError):
             anyio.from_thread.run_sync(function, token=self._token)
 
-
-def _write_all(stream: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        try:
-            rest = rest[os.write(stream, rest) :]
-        except BlockingIOError:  # whoever shares the terminal with us has set it to non-blocking
-            select.select((), (stream,), ())
+    def _write_all(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(self._stream, rest) :]
+            except BlockingIOError:  # whoever shares the terminal with us has set it to non-blocking
+                select.select((), (self._stream,), ())

@@ -34,24 +34,22 @@ def read_all(descriptor: int, length: int) -> bytes:
         return stream.read(length)
 
 
-async def test_writes_in_order_to_both_streams() -> None:
-    with pipe() as (out_read, out_write), pipe() as (err_read, err_write):
-        printer = Printer(out_write, err_write)
-        printer.out(b"one\n")
-        printer.err(b"problem\n")
-        printer.out(b"two\n")
+async def test_writes_in_order() -> None:
+    with pipe() as (read, write):
+        printer = Printer(write)
+        printer.write(b"one\n")
+        printer.write(b"two\n")
         await printer.drained()
         printer.close()
-        assert os.read(out_read, 100) == b"one\ntwo\n"
-        assert os.read(err_read, 100) == b"problem\n"
+        assert os.read(read, 100) == b"one\ntwo\n"
 
 
 async def test_reader_who_does_not_read_holds_nobody_up() -> None:
     text = b"x" * MORE_THAN_A_PIPE_HOLDS
     with pipe() as (read, write):
-        printer = Printer(write, write)
-        printer.out(text)  # returns, though the pipe is full and nobody reads
-        printer.out(b"end\n")
+        printer = Printer(write)
+        printer.write(text)  # returns, though the pipe is full and nobody reads
+        printer.write(b"end\n")
         received = await anyio.to_thread.run_sync(read_all, read, len(text) + 4)
         await printer.drained()
         printer.close()
@@ -62,34 +60,20 @@ async def test_stream_set_to_non_blocking_loses_nothing() -> None:
     text = b"x" * MORE_THAN_A_PIPE_HOLDS
     with pipe() as (read, write):
         os.set_blocking(write, False)
-        printer = Printer(write, write)
-        printer.out(text)
+        printer = Printer(write)
+        printer.write(text)
         assert await anyio.to_thread.run_sync(read_all, read, len(text)) == text
         await printer.drained()
         printer.close()
 
 
-async def test_closed_output_is_told_and_the_rest_goes_nowhere() -> None:
-    with pipe() as (out_read, out_write), pipe() as (err_read, err_write):
-        printer = Printer(out_write, err_write)
-        os.close(out_read)
-        printer.out(b"one\n")
+async def test_closed_stream_is_told_and_the_rest_goes_nowhere() -> None:
+    with pipe() as (read, write):
+        printer = Printer(write)
+        os.close(read)
+        printer.write(b"one\n")
         await printer.failed.wait()
         assert isinstance(printer.failure, BrokenPipeError)
-        printer.out(b"two\n")
-        printer.err(b"still heard\n")
+        printer.write(b"two\n")
         await printer.drained()
         printer.close()
-        assert os.read(err_read, 100) == b"still heard\n"
-
-
-async def test_closed_stderr_is_nobodys_loss() -> None:
-    with pipe() as (out_read, out_write), pipe() as (err_read, err_write):
-        os.close(err_read)
-        printer = Printer(out_write, err_write)
-        printer.err(b"unheard\n")
-        printer.out(b"heard\n")
-        await printer.drained()
-        printer.close()
-        assert printer.failure is None
-        assert os.read(out_read, 100) == b"heard\n"

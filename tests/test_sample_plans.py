@@ -1,0 +1,117 @@
+"""Every sample plan is sound, says what it is about, and ends as its comments promise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine import load_plan
+from engine.plan.graph import Graph
+from tui.cli import run_command_line
+from tui.samples import headline, sample_plans
+
+SAMPLES = sample_plans()
+QUICK = ["--speed", "1000"]
+AT_ITS_OWN_SPEED: list[str] = []
+
+PROMISED: dict[str, tuple[list[str], int, dict[str, str]]] = {
+    "continue-on-error": (
+        QUICK,
+        1,
+        {
+            "build-bsd": "failed",
+            "test-mac": "failed",
+            "test-linux": "success",
+            "size-report": "success",
+            "test-bsd": "skipped",
+            "publish": "skipped",
+        },
+    ),
+    "diamond": (QUICK, 0, {"open": "success"}),
+    # the simulated tasks must still be running when the real one fails, which it does at once
+    "fail-fast": (
+        AT_ITS_OWN_SPEED,
+        1,
+        {
+            "migrate": "failed",
+            "assets": "cancelled",
+            "mail": "cancelled",
+            "search": "cancelled",
+            "deploy": "skipped",
+        },
+    ),
+    "flaky": ([*QUICK, "--seed", "7"], 0, {"ratings": "skipped", "index": "success"}),
+    "pause-on-failure": (QUICK, 1, {"disk": "failed", "format": "cancelled", "install": "cancelled"}),
+    "recovery": (
+        QUICK,
+        1,
+        {
+            "deploy": "failed",
+            "celebrate": "skipped",
+            "rollback": "success",
+            "page": "success",
+            "report": "success",
+        },
+    ),
+    "release": (QUICK, 0, {"publish": "success", "announce": "success", "tidy": "success"}),
+    "stalling": (QUICK, 0, {"report": "success"}),
+    "wide": ([*QUICK, "--seed", "4", "--max-parallel", "32"], 0, {"report": "success"}),
+}
+
+
+@pytest.fixture(autouse=True)
+def quick_and_tidy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pauses, and files only in a folder of this test's own."""
+    monkeypatch.setenv("PACE", "0")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
+def run(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, dict[str, str], list[str]]:
+    """The exit code, the last state of every task, and the types of all events."""
+    code = run_command_line([*arguments, "--json"])
+    events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    states = {event["task"]: event["state"] for event in events if "task" in event}
+    return code, states, [event["type"] for event in events]
+
+
+def test_every_plan_is_tried() -> None:
+    assert set(PROMISED) == set(SAMPLES)
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_plan_is_sound_and_says_what_it_is_about(name: str) -> None:
+    plan = load_plan(SAMPLES[name])
+    assert plan.name == name
+    assert Graph(plan).waves
+    assert len(headline(SAMPLES[name])) > 20
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_plan_ends_as_promised(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    options, code, promised = PROMISED[name]
+    got, states, _ = run(["demo", name, *options], capfd)
+    assert {task: states.get(task) for task in promised} == promised
+    assert got == code
+
+
+def test_release_leaves_nothing_behind(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", "release"], capfd)[0] == 0
+    assert not list(tmp_path.glob("plandeck-release-*"))
+
+
+def test_flaky_plan_shows_retries(capfd: pytest.CaptureFixture[str]) -> None:
+    _, _, types = run(["demo", "flaky", *QUICK, "--seed", "7"], capfd)
+    assert "TASK_RETRIED" in types
+
+
+def test_paused_plan_can_be_mended(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "plandeck-disk-is-fine").touch()
+    code, states, _ = run(["demo", "pause-on-failure", *QUICK], capfd)
+    assert code == 0
+    assert states["install"] == "success"
+
+
+def test_wide_plan_is_wide() -> None:
+    assert len(load_plan(SAMPLES["wide"]).tasks) == 200
