@@ -43,8 +43,12 @@ def _by_form(**expected: type) -> Discriminator:
     """Chooses a branch of a union by the form of the value, so that faults speak of what was meant."""
 
     def branch(value: object) -> str | None:
-        return next((BRANCH + name for name, form in expected.items() if isinstance(value, form)), None)
+        for name, form in branches:
+            if isinstance(value, form):
+                return name
+        return None
 
+    branches = [(BRANCH + name, form) for name, form in expected.items()]
     names = " or ".join(expected).replace("_", " ")
     return Discriminator(
         branch,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import signal
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, StringConstraints, WithJsonSchema
@@ -33,16 +34,22 @@ def mistake(message: str) -> PydanticCustomError:
 
 def duration(text: object) -> float:
     """Seconds, of `500ms`, `30s`, `10m`, `1h30m` and the like."""
-    match = re.fullmatch(_DURATION, text) if isinstance(text, str) and len(text) <= 50 else None
-    if match is None or not text:
+    seconds = _seconds(text) if isinstance(text, str) else None
+    if seconds is None:
         raise mistake("must be a duration with its unit, like 500ms, 30s, 10m or 1h30m")
-    # Rounded, because 0.1 s and 100 ms are meant to be the same.
-    seconds = round(
-        sum(float(number) * unit for number, unit in zip(match.groups("0"), _UNITS.values(), strict=True)), 6
-    )
     if seconds > LONGEST:
         raise mistake("must be at most 365d")
     return seconds
+
+
+@lru_cache(1000)
+def _seconds(text: str) -> float | None:
+    """Remembered, because a plan writes the same few durations again and again."""
+    match = re.fullmatch(_DURATION, text)
+    if match is None or not text or len(text) > 50:
+        return None
+    numbers = zip(match.groups("0"), _UNITS.values(), strict=True)
+    return round(sum(float(number) * unit for number, unit in numbers), 6)
 
 
 def limit(text: object) -> float:

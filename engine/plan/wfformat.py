@@ -25,9 +25,7 @@ from engine.plan.values import NAME_LENGTH, name_fault
 _SPECIFIED: Final = ("workflow", "specification", "tasks")
 _EXECUTED: Final = ("workflow", "execution", "tasks")
 _FLAT: Final = ("workflow", "tasks")
-_NO_TASKS: Final = (
-    "no tasks here: WfFormat 1.4 keeps them in workflow.tasks, 1.5 in workflow.specification.tasks"
-)
+_NO_TASKS: Final = "no tasks: WfFormat 1.4 keeps them in workflow.tasks, 1.5 in workflow.specification.tasks"
 
 
 class _Record(msgspec.Struct, rename={"runtime_in_seconds": "runtimeInSeconds"}):
