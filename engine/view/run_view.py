@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -39,10 +40,14 @@ from engine.plan.graph import Graph
 from engine.plan.model import Condition
 from engine.view import reasons
 from engine.view.task_view import TaskView
+from engine.view.timing import Durations
 
 __all__ = ["AUDIT_LIMIT", "Changes", "RunView", "TaskView"]
 
 AUDIT_LIMIT: Final = 10_000
+AUDIT_SLACK: Final = AUDIT_LIMIT // 10
+"""How many more may be kept for a while: cutting a long list costs, so it is not cut for every event."""
+
 COURSE_LIMIT: Final = 60
 
 _PENDING, _READY = TaskState.PENDING, TaskState.READY
@@ -62,28 +67,6 @@ class Changes(NamedTuple):
     plan: bool
 
 
-class Durations:
-    """A running mean and variance (Welford's method) of how long successful attempts took, in seconds."""
-
-    __slots__ = ("_squares", "count", "mean")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean = 0.0
-        self._squares = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.count += 1
-        off = seconds - self.mean
-        self.mean += off / self.count
-        self._squares += off * (seconds - self.mean)
-
-    @property
-    def deviation(self) -> float | None:
-        """The standard deviation; None of fewer than two."""
-        return float((self._squares / (self.count - 1)) ** 0.5) if self.count > 1 else None
-
-
 class RunView:
     """A run as its events tell it. Folding an event costs the same in a plan of any size.
 
@@ -92,8 +75,8 @@ class RunView:
 
     tasks: by index. counts: every `TaskState` is a key. stalled: index -> offset since which the task
     has been silent, oldest first. active: indices of what holds a slot (RUNNING or STOPPING).
-    started_at, ended_at: offsets. audit: the last `AUDIT_LIMIT` events, oldest first; audit_dropped:
-    how many came before them. durations: of the attempts that succeeded in this run.
+    started_at, ended_at: offsets. audit: the last `AUDIT_LIMIT` events or a few more, oldest first;
+    audit_dropped: how many came before them. durations: of the attempts that succeeded in this run.
     """
 
     def __init__(self, graph: Graph, run_id: str) -> None:
@@ -208,6 +191,17 @@ class RunView:
         """The last healths, oldest first, at most `COURSE_LIMIT`; one for each change."""
         return list(self._course)
 
+    @cached_property
+    def heights(self) -> list[int]:
+        """For each task, how many tasks stand in the longest row from it to an end of the graph."""
+        heights = [1] * len(self.tasks)
+        dependents = self.graph.dependents
+        for index in reversed(self.graph.order):
+            following = dependents[index]
+            if following:
+                heights[index] = 1 + max([heights[dependent] for dependent in following])
+        return heights
+
     def elapsed(self, now: float) -> float:
         """Seconds since the run began, standing still once it is complete; 0 before."""
         if self.started_at is None:
@@ -236,8 +230,8 @@ class RunView:
                 self.last_seq = last_seq = event.seq
                 audit.append(event)
                 _FOLD[type(event)](self, event)
-        excess = len(audit) - AUDIT_LIMIT
-        if excess > 0:
+        if len(audit) > AUDIT_LIMIT + AUDIT_SLACK:
+            excess = len(audit) - AUDIT_LIMIT
             del audit[:excess]
             self.audit_dropped += excess
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from engine.core.state import TERMINAL, RunPhase, TaskState
+from engine.core.state import RunPhase, TaskState
 
 if TYPE_CHECKING:
     from engine.view.run_view import RunView
@@ -47,6 +47,28 @@ def rough(seconds: float) -> str:
     return short(step * max(1, round(seconds / step)))
 
 
+class Durations:
+    """A running mean and variance (Welford's method) of how long successful attempts took, in seconds."""
+
+    __slots__ = ("_squares", "count", "mean")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = 0.0
+        self._squares = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.count += 1
+        off = seconds - self.mean
+        self.mean += off / self.count
+        self._squares += off * (seconds - self.mean)
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation; None of fewer than two."""
+        return float((self._squares / (self.count - 1)) ** 0.5) if self.count > 1 else None
+
+
 class Estimate(msgspec.Struct, frozen=True):
     """How long a run still takes, in seconds: low <= likely <= high, an 80 % guess and not a promise."""
 
@@ -66,53 +88,45 @@ SPREAD: Final = 1.28
 OVERTIME: Final = 0.25
 """What a task that runs longer than the mean is guessed to need still, as a part of the mean."""
 
+_WAITING: Final = frozenset({TaskState.PENDING, TaskState.READY, TaskState.RETRYING})
+
 
 def estimate(view: RunView, now: float) -> Estimate | None:
     """How long the run still takes, from how long this run's own tasks have taken so far.
 
     None where nothing is known: before the first success, while the plan is paused, when nothing is
-    left. It bounds the rest from both sides, by the work divided among the slots and by the longest
-    chain of tasks, so it looks at every unfinished task: ask once a second, not once a frame.
+    left. It bounds the rest from below by the work divided among the slots and by the longest row of
+    tasks, so it looks at every unfinished task: ask once a second, not once a frame.
     """
     known = view.durations
     if not known.count or view.phase in (RunPhase.PENDING, RunPhase.PAUSED, RunPhase.COMPLETE):
         return None
-    mean = known.mean
-    running = [
-        max(mean - (view.tasks[index].elapsed(now) or 0.0), mean * OVERTIME) for index in sorted(view.active)
-    ]
-    waiting = chain = 0
+    mean, heights = known.mean, view.heights
+    waiting: list[int] = []
     if view.phase is RunPhase.RUNNING:
-        counts = view.counts
-        waiting = counts[TaskState.PENDING] + counts[TaskState.READY] + counts[TaskState.RETRYING]
-        chain = _longest_chain(view) if waiting else 0
+        waiting = [heights[task.index] for task in view.tasks if task.state in _WAITING]
+    running = {index: _rest(view.tasks[index].elapsed(now) or 0.0, mean) for index in view.active}
     if not waiting and not running:
         return None
-    # work and time in seconds; a chain begins with what runs already, if anything does
-    work = sum(running) + waiting * mean
-    in_turn = max(running, default=0.0) if not waiting else chain * mean
-    shared = work / view.max_parallel
-    likely = max(shared, in_turn)
+    longest = max(waiting, default=0)
+    row = longest * mean
+    for index, rest in running.items():
+        behind = min(heights[index] - 1, longest)  # what has been settled by hand is not waited for
+        row = max(row, rest + behind * mean)
+    shared = (sum(running.values()) + len(waiting) * mean) / view.max_parallel
+    likely = max(shared, row)
     # the mean is itself uncertain, and the fewer are known, the more so
     deviation = mean if known.deviation is None else known.deviation
-    left = waiting + len(running)
-    doubt = SPREAD * deviation * (left + left * left / known.count) ** 0.5
-    margin = max(doubt / view.max_parallel, SPREAD * deviation * max(1, chain) ** 0.5)
-    # list scheduling takes no longer than both bounds together (Graham 1969)
+    left = len(waiting) + len(running)
+    doubt = deviation * (left + left * left / known.count) ** 0.5 / view.max_parallel
+    margin = SPREAD * max(doubt, deviation * max(1, longest) ** 0.5)
+    # a list schedule takes no longer than both bounds together (Graham 1969)
     return Estimate(
         low=max(likely - margin, likely * 0.25),
         likely=likely,
-        high=likely + max(margin, min(shared, in_turn) * (1 - 1 / view.max_parallel)),
+        high=likely + max(margin, min(shared, row) * (1 - 1 / view.max_parallel)),
     )
 
 
-def _longest_chain(view: RunView) -> int:
-    """How many unfinished tasks stand in the longest row, one needing the other."""
-    tasks, dependents = view.tasks, view.graph.dependents
-    below = [0] * len(tasks)
-    longest = 0
-    for index in reversed(view.graph.order):
-        if tasks[index].state not in TERMINAL:
-            below[index] = here = 1 + max((below[d] for d in dependents[index]), default=0)
-            longest = max(longest, here)
-    return longest
+def _rest(elapsed: float, mean: float) -> float:
+    return max(mean - elapsed, mean * OVERTIME)
