@@ -8,7 +8,7 @@ from engine.core.events import TaskCancelled, TaskCompleted, TaskReset, TaskSkip
 from engine.core.ledger import Ledger, Verdict
 from engine.core.ready import ReadyQueue
 from engine.core.recorder import Recorder
-from engine.core.state import TaskState
+from engine.core.state import CANCELLED, FAILED, PENDING, READY, RETRYING, SKIPPED, SUCCESS
 from engine.plan.model import Condition
 
 
@@ -29,7 +29,7 @@ class Consequences:
     def succeed(self, index: int, exit_code: int | None) -> None:
         """SUCCESS by its own attempt, whose record is closed."""
         ledger, recorder = self._ledger, self._recorder
-        ledger.enter(index, TaskState.SUCCESS, recorder.offset)
+        ledger.enter(index, SUCCESS, recorder.offset)
         records = ledger.history[index]
         recorder.seq += 1
         recorder.events.append(  # the one event that every task has: not through emit_task's keywords
@@ -42,7 +42,7 @@ class Consequences:
                 task=ledger.names[index],
                 index=index,
                 attempt=ledger.attempt[index],
-                state=TaskState.SUCCESS,
+                state=SUCCESS,
                 duration=recorder.offset - records[-1].started if records else 0.0,
                 exit_code=exit_code,
             )
@@ -54,7 +54,7 @@ class Consequences:
         ledger = self._ledger
         ledger.forget(index)
         ledger.reasons[index] = reason
-        ledger.enter(index, TaskState.SUCCESS, self._recorder.offset)
+        ledger.enter(index, SUCCESS, self._recorder.offset)
         self._recorder.emit_task(TaskCompleted, index, cause, duration=0.0, reason=reason)
         self._recover([index], cause)
 
@@ -71,7 +71,7 @@ class Consequences:
         """SKIPPED on a person's word, or after a failure that is tolerated."""
         ledger = self._ledger
         ledger.reasons[index] = reason
-        ledger.enter(index, TaskState.SKIPPED, self._recorder.offset)
+        ledger.enter(index, SKIPPED, self._recorder.offset)
         self._recorder.emit_task(
             TaskSkipped,
             index,
@@ -119,7 +119,7 @@ class Consequences:
         ledger.reasons[index] = reason
         if culprit is not None:
             ledger.blocked_by[index] = culprit
-        ledger.enter(index, TaskState.CANCELLED, self._recorder.offset)
+        ledger.enter(index, CANCELLED, self._recorder.offset)
         self._recorder.emit_task(
             TaskCancelled,
             index,
@@ -137,13 +137,13 @@ class Consequences:
         stack = [(dependent, ended) for dependent in reversed(self._tell(ended))]
         while stack:
             index, culprit = stack.pop()
-            if self._ledger.state[index] is TaskState.PENDING:  # else another need has doomed it before
+            if self._ledger.state[index] is PENDING:  # else another need has doomed it before
                 self._skip_doomed(index, culprit)
                 stack.extend((dependent, index) for dependent in reversed(self._tell(index)))
 
     def make_ready(self, index: int) -> None:
         """READY, and into the queue."""
-        self._ledger.enter(index, TaskState.READY, self._recorder.offset)
+        self._ledger.enter(index, READY, self._recorder.offset)
         self._ready.push(index)
 
     def go_on(self, index: int) -> None:
@@ -152,9 +152,9 @@ class Consequences:
         ledger = self._ledger
         unmet = ledger.count_unmet(index)
         if unmet:
-            ledger.enter(index, TaskState.PENDING, self._recorder.offset)
+            ledger.enter(index, PENDING, self._recorder.offset)
             self._reconsider([index])
-        elif ledger.state[index] is TaskState.READY:
+        elif ledger.state[index] is READY:
             self._ready.push(index)
         else:
             self.make_ready(index)
@@ -163,7 +163,7 @@ class Consequences:
         """In words, what makes a need impossible."""
         ledger = self._ledger
         name, state = ledger.names[needed], ledger.state[needed]
-        verb = {TaskState.SUCCESS: "succeeded", TaskState.FAILED: "failed"}.get(state, f"was {state}")
+        verb = {SUCCESS: "succeeded", FAILED: "failed"}.get(state, f"was {state}")
         condition = ledger.condition(needed, dependent)
         return f"{name} {verb}" if condition is Condition.SUCCESS else f"{name} {verb}, not {condition}"
 
@@ -171,10 +171,10 @@ class Consequences:
         """Count a met need for each dependent, and return the dependents whose need cannot be met."""
         ledger = self._ledger
         state, unmet = ledger.state, ledger.unmet
-        is_plain = state[ended] is TaskState.SUCCESS and not self._graph.special_conditions
+        is_plain = state[ended] is SUCCESS and not self._graph.special_conditions
         doomed: list[int] = []
         for dependent in self._graph.dependents[ended]:
-            if state[dependent] is not TaskState.PENDING:
+            if state[dependent] is not PENDING:
                 continue
             if is_plain or ledger.verdict(ended, dependent) is Verdict.MET:
                 unmet[dependent] -= 1
@@ -188,7 +188,7 @@ class Consequences:
         ledger = self._ledger
         ledger.reasons[index] = reason = self.why_doomed(culprit, index)
         ledger.blocked_by[index] = culprit
-        ledger.enter(index, TaskState.SKIPPED, self._recorder.offset)
+        ledger.enter(index, SKIPPED, self._recorder.offset)
         name = ledger.names[culprit]
         cause = f"{name} {ledger.state[culprit]}"
         self._recorder.emit_task(TaskSkipped, index, cause, reason=reason, blocked_by=name)
@@ -212,7 +212,7 @@ class Consequences:
         ledger = self._ledger
         ledger.forget(index)
         ledger.causes[index] = cause
-        ledger.enter(index, TaskState.PENDING, self._recorder.offset)
+        ledger.enter(index, PENDING, self._recorder.offset)
         self._recorder.emit_task(TaskReset, index, cause)
 
     def _recover(self, changed: Sequence[int], cause: str) -> None:
@@ -222,7 +222,7 @@ class Consequences:
         touched = list(changed)
         for index in self._blocked_in_order():
             culprit = ledger.blocked_by[index]
-            if ledger.state[index] is TaskState.CANCELLED and ledger.state[culprit] is TaskState.FAILED:
+            if ledger.state[index] is CANCELLED and ledger.state[culprit] is FAILED:
                 continue  # the failure that set fail-fast off still stands
             if not self._is_doomed(index):
                 self._bring_back(index, cause)
@@ -246,13 +246,13 @@ class Consequences:
         ledger = self._ledger
         state = ledger.state
         for index in affected:
-            if ledger.is_waiting(index) and state[index] is not TaskState.RETRYING:
+            if ledger.is_waiting(index) and state[index] is not RETRYING:
                 ledger.unmet[index] = ledger.count_unmet(index)
-                if state[index] is TaskState.READY and ledger.unmet[index]:
-                    ledger.enter(index, TaskState.PENDING, self._recorder.offset)
+                if state[index] is READY and ledger.unmet[index]:
+                    ledger.enter(index, PENDING, self._recorder.offset)
         # every count first, every consequence after: consequences rely on counts that are right
         for index in affected:
-            if state[index] is not TaskState.PENDING:
+            if state[index] is not PENDING:
                 continue
             doomed_by = [
                 need for need in self._graph.needs[index] if ledger.verdict(need, index) is Verdict.NEVER

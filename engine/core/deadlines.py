@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterator
 
 from engine.core.ledger import Ledger
-from engine.core.state import TaskState
+from engine.core.state import RETRYING, RUNNING
 
 
 class Deadlines:
@@ -43,6 +43,6 @@ class Deadlines:
         ledger = self._ledger
         if ledger.attempt[index] != attempt:
             return False
-        if ledger.state[index] is TaskState.RETRYING:
+        if ledger.state[index] is RETRYING:
             return ledger.due.get(index) == due
-        return ledger.state[index] is TaskState.RUNNING
+        return ledger.state[index] is RUNNING

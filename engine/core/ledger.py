@@ -7,7 +7,19 @@ from enum import Enum
 from typing import NamedTuple
 
 from engine.core.records import AttemptRecord, TaskSnapshot
-from engine.core.state import TERMINAL, TRANSITIONS, TaskState
+from engine.core.state import (
+    FAILED,
+    PENDING,
+    READY,
+    RETRYING,
+    RUNNING,
+    SKIPPED,
+    STOPPING,
+    SUCCESS,
+    TERMINAL,
+    TRANSITIONS,
+    TaskState,
+)
 from engine.plan.graph import Graph
 from engine.plan.model import Condition
 
@@ -44,9 +56,9 @@ class Verdict(Enum):
 _AT_END: dict[tuple[TaskState, Condition], Verdict] = (
     {(state, condition): Verdict.NEVER for state in TERMINAL for condition in Condition}
     | {
-        (TaskState.SUCCESS, Condition.SUCCESS): Verdict.MET,
-        (TaskState.FAILED, Condition.FAILED): Verdict.MET,
-        (TaskState.SKIPPED, Condition.SKIPPED): Verdict.MET,
+        (SUCCESS, Condition.SUCCESS): Verdict.MET,
+        (FAILED, Condition.FAILED): Verdict.MET,
+        (SKIPPED, Condition.SKIPPED): Verdict.MET,
     }
     | {(state, Condition.FINISHED): Verdict.MET for state in TERMINAL}
 )
@@ -67,12 +79,12 @@ class Ledger:
         count = len(graph.needs)
         self.graph = graph
         self.names = [task.name for task in graph.plan.tasks]
-        self.state: list[TaskState] = [TaskState.PENDING] * count
+        self.state: list[TaskState] = [PENDING] * count
         self.unmet: list[int] = [len(needs) for needs in graph.needs]
         self.attempt: list[int] = [0] * count
         self.history: list[list[AttemptRecord] | None] = [None] * count
         self.counts: dict[TaskState, int] = dict.fromkeys(TaskState, 0)
-        self.counts[TaskState.PENDING] = count
+        self.counts[PENDING] = count
         self.in_flight: set[int] = set()
         self.held: set[int] = set()
         self.stalled: dict[int, float] = {}
@@ -101,13 +113,7 @@ class Ledger:
     def unfinished(self) -> int:
         """How many tasks are not terminal."""
         counts = self.counts
-        return (
-            counts[TaskState.PENDING]
-            + counts[TaskState.READY]
-            + counts[TaskState.RUNNING]
-            + counts[TaskState.RETRYING]
-            + counts[TaskState.STOPPING]
-        )
+        return counts[PENDING] + counts[READY] + counts[RUNNING] + counts[RETRYING] + counts[STOPPING]
 
     def condition(self, needed: int, dependent: int) -> Condition:
         return self.graph.special_conditions.get((needed, dependent), Condition.SUCCESS)
@@ -127,7 +133,7 @@ class Ledger:
 
     def is_startable(self, index: int) -> bool:
         """READY and in nobody's hands: may be started unless held."""
-        return self.state[index] is TaskState.READY and index not in self.in_flight and index not in self.held
+        return self.state[index] is READY and index not in self.in_flight and index not in self.held
 
     def is_waiting(self, index: int) -> bool:
         """Not terminal, and no attempt of it is going on."""
@@ -221,24 +227,24 @@ class Ledger:
 
     def _contradiction(self, index: int, state: TaskState) -> str | None:
         flying = index in self.in_flight
-        if flying and state not in (TaskState.READY, TaskState.RUNNING, TaskState.STOPPING):
+        if flying and state not in (READY, RUNNING, STOPPING):
             return f"{state} in flight"
-        if not flying and state in (TaskState.RUNNING, TaskState.STOPPING):
+        if not flying and state in (RUNNING, STOPPING):
             return f"{state} but not in flight"
-        if (state is TaskState.STOPPING) != (index in self.stops):
+        if (state is STOPPING) != (index in self.stops):
             return "STOPPING and the reason for it do not agree"
-        if (state is TaskState.RETRYING) != (index in self.due):
+        if (state is RETRYING) != (index in self.due):
             return "RETRYING and its deadline do not agree"
-        if state is TaskState.PENDING:
+        if state is PENDING:
             if self.unmet[index] != self.count_unmet(index) or not self.unmet[index]:
                 return f"PENDING with {self.count_unmet(index)} needs unmet, {self.unmet[index]} counted"
             if any(self.verdict(need, index) is Verdict.NEVER for need in self.graph.needs[index]):
                 return "PENDING though a need cannot be met"
-        if state is TaskState.READY and not flying and self.count_unmet(index):
+        if state is READY and not flying and self.count_unmet(index):
             return "READY with an unmet need"
-        if index in self.tolerated and state is not TaskState.SKIPPED:
+        if index in self.tolerated and state is not SKIPPED:
             return f"tolerated but {state}"
-        if index in self.stalled and state is not TaskState.RUNNING:
+        if index in self.stalled and state is not RUNNING:
             return f"stalled but {state}"
         return None
 

@@ -49,8 +49,9 @@ class ReadyQueue:
         for index, rank in enumerate(ranks):
             self._by_rank[rank] = index
         self._is_startable = is_startable
-        self._lanes: dict[str, Lane] = {}
-        self._lane_of: list[Lane] = [self._lanes.setdefault(name, Lane()) for name in executors]
+        lanes = {name: Lane() for name in dict.fromkeys(executors)}
+        self._lanes = list(lanes.values())
+        self._lane_of = [lanes[name] for name in executors]
 
     def push(self, index: int) -> None:
         heapq.heappush(self._lane_of[index].heap, self._ranks[index])
@@ -62,12 +63,13 @@ class ReadyQueue:
     def pop(self, now: float) -> int | None:
         """The next task to start, or None if none may start at offset `now`."""
         best: Lane | None = None
-        for lane in self._lanes.values():
-            if lane.deferred_until > now:
+        for lane in self._lanes:
+            heap = lane.heap
+            if not heap or lane.deferred_until > now:
                 continue
-            while lane.heap and not self._is_startable(self._by_rank[lane.heap[0]]):
-                heapq.heappop(lane.heap)
-            if lane.heap and (best is None or lane.heap[0] < best.heap[0]):
+            while heap and not self._is_startable(self._by_rank[heap[0]]):
+                heapq.heappop(heap)
+            if heap and (best is None or heap[0] < best.heap[0]):
                 best = lane
         if best is None:
             return None
@@ -75,7 +77,5 @@ class ReadyQueue:
 
     def next_deadline(self, now: float) -> float | None:
         """The earliest offset at which a deferred lane with something in it may be asked again."""
-        waiting = [
-            lane.deferred_until for lane in self._lanes.values() if lane.heap and lane.deferred_until > now
-        ]
+        waiting = [lane.deferred_until for lane in self._lanes if lane.heap and lane.deferred_until > now]
         return min(waiting, default=None)

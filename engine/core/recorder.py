@@ -20,10 +20,12 @@ class Recorder:
         self.events: list[Event] = []
         self._ledger = ledger
 
-    def begin(self, now: Now) -> None:
-        """Stamp what follows with a new time, and start a new list."""
+    def begin(self, now: Now) -> list[Event]:
+        """Stamp what follows with a new time, and put it into a new list."""
         self.offset, self.utc = now
-        self.events = []
+        events: list[Event] = []
+        self.events = events
+        return events
 
     def emit(self, kind: type[Event], *, cause: str, **detail: Any) -> None:
         """Record an event about the run. cause: who or what brought it about."""

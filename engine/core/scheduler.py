@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from engine.core.consequences import Consequences
 from engine.core.deadlines import Deadlines
@@ -42,14 +44,25 @@ from engine.core.ready import ReadyQueue
 from engine.core.recorder import Recorder
 from engine.core.records import Snapshot
 from engine.core.retry import back_off, is_worth_retrying
-from engine.core.state import Outcome, RunPhase, TaskState
+from engine.core.state import (
+    CANCELLED,
+    FAILED,
+    READY,
+    RETRYING,
+    RUNNING,
+    SKIPPED,
+    STOPPING,
+    SUCCESS,
+    Outcome,
+    RunPhase,
+)
 from engine.core.steering import Refusal, obey
 from engine.core.survivors import survivors
 from engine.plan.graph import Graph
 from engine.plan.model import FailureMode
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What one input led to. refusal: why a command was not carried out, None if it was."""
 
     events: Sequence[Event]
@@ -108,14 +121,17 @@ class Scheduler:
 
     def handle(self, given: Input, now: Now) -> Decision:
         """Take one input at one time. Raises `InvariantBroken` only for a defect of the scheduler."""
-        self.recorder.begin(now)
-        self._effects = []
-        refusal = self._handlers.get(type(given), self._obey)(given)
-        if self.phase is RunPhase.RUNNING:
+        events = self.recorder.begin(now)
+        effects: list[Effect] = []
+        self._effects = effects
+        handler = self._handlers.get(type(given), self._obey)
+        refusal = handler(given)
+        in_flight = self.ledger.in_flight
+        if len(in_flight) < self.max_parallel and self.phase is RunPhase.RUNNING:
             self._fill_slots()
-        if not self.ledger.in_flight:
+        if not in_flight:
             self._settle()
-        return Decision(self.recorder.events, self._effects, refusal)
+        return Decision(events, effects, refusal)
 
     def next_deadline(self) -> float | None:
         """The offset at which a `Tick` is due: a retry, a time-out, a full dispatcher to ask again."""
@@ -178,7 +194,7 @@ class Scheduler:
     def _tick(self, _: Tick) -> None:
         ledger = self.ledger
         for index in self._deadlines.pop_due(self.recorder.offset):
-            if ledger.state[index] is TaskState.RETRYING:
+            if ledger.state[index] is RETRYING:
                 del ledger.due[index]
                 self.consequences.go_on(index)
             else:
@@ -189,11 +205,10 @@ class Scheduler:
         if not self._is_fresh(report):
             return
         index, state = report.index, self.ledger.state[report.index]
-        if state is TaskState.READY:
+        if state is READY:
             self._take_up(index, report.where)
-        elif state is TaskState.STOPPING and not self.ledger.was_taken_up(
-            index
-        ):  # told to stop before it had said that it runs
+        elif state is STOPPING and not self.ledger.was_taken_up(index):
+            # told to stop before it had said that it runs
             self.ledger.open_record(index, self.recorder.offset, report.where)
 
     def _attempt_finished(self, report: AttemptFinished) -> None:
@@ -202,10 +217,10 @@ class Scheduler:
         index, outcome = report.index, report.outcome
         ledger = self.ledger
         ledger.in_flight.discard(index)
-        if ledger.state[index] is TaskState.STOPPING:
+        if ledger.state[index] is STOPPING:
             self._end_stopped(index, outcome)
             return
-        if ledger.state[index] is TaskState.READY:
+        if ledger.state[index] is READY:
             if outcome.kind is OutcomeKind.REFUSED:
                 self._defer(index, outcome)
                 return
@@ -219,7 +234,7 @@ class Scheduler:
 
     def _attempt_stalled(self, report: AttemptStalled) -> None:
         index = report.index
-        if not self._is_fresh(report) or self.ledger.state[index] is not TaskState.RUNNING:
+        if not self._is_fresh(report) or self.ledger.state[index] is not RUNNING:
             return
         if index not in self.ledger.stalled:
             self.ledger.stalled[index] = self.recorder.offset - report.silent_for
@@ -254,7 +269,7 @@ class Scheduler:
     def _take_up(self, index: int, where: str) -> None:
         """READY → RUNNING: the dispatcher has admitted the attempt."""
         ledger, recorder = self.ledger, self.recorder
-        ledger.enter(index, TaskState.RUNNING, recorder.offset)
+        ledger.enter(index, RUNNING, recorder.offset)
         ledger.open_record(index, recorder.offset, where)
         attempt = ledger.attempt[index]
         recorder.seq += 1
@@ -268,7 +283,7 @@ class Scheduler:
                 task=ledger.names[index],
                 index=index,
                 attempt=attempt,
-                state=TaskState.RUNNING,
+                state=RUNNING,
                 where=where,
             )
         )
@@ -303,7 +318,7 @@ class Scheduler:
             ledger.retries[index] = used + 1
             ledger.due[index] = due
             ledger.causes[index] = f"retry {used + 1}/{task.retry.limit}"
-            ledger.enter(index, TaskState.RETRYING, recorder.offset)
+            ledger.enter(index, RETRYING, recorder.offset)
             self._deadlines.add(due, index)
             recorder.emit_task(
                 RetryScheduled, index, "attempt failed",
@@ -316,7 +331,7 @@ class Scheduler:
                 duration=duration, error=error, exit_code=exit_code,
             )  # fmt: skip
         else:
-            ledger.enter(index, TaskState.FAILED, recorder.offset)
+            ledger.enter(index, FAILED, recorder.offset)
             recorder.emit_task(
                 TaskFailed, index, "attempt failed",
                 duration=duration, error=error, exit_code=exit_code,
@@ -329,8 +344,8 @@ class Scheduler:
         ledger = self.ledger
         self._clear_stall(index, stop.cause)
         ledger.stops[index] = stop
-        if ledger.state[index] is not TaskState.STOPPING:
-            ledger.enter(index, TaskState.STOPPING, self.recorder.offset)
+        if ledger.state[index] is not STOPPING:
+            ledger.enter(index, STOPPING, self.recorder.offset)
         self._effects.append(StopAttempt(index, ledger.attempt[index], kill))
         self.recorder.emit_task(TaskStopping, index, stop.cause, reason=stop.reason, kill=kill)
 
@@ -352,7 +367,7 @@ class Scheduler:
             index, stop.cause, stop.reason, stop.culprit, duration=duration, exit_code=outcome.exit_code
         )
         culprit = stop.culprit
-        if culprit is not None and ledger.state[culprit] is not TaskState.FAILED:
+        if culprit is not None and ledger.state[culprit] is not FAILED:
             # the failure that stopped it is being tried again, so it has its place in the run again
             self.consequences.reset([index], f"retry of {ledger.names[culprit]}")
 
@@ -375,7 +390,7 @@ class Scheduler:
         ledger.answering |= survivors(ledger)
         stop = Stop(StopKind.FAIL_FAST, reason, reason, culprit)
         for index in sorted(ledger.in_flight - ledger.answering):
-            if ledger.state[index] is not TaskState.STOPPING:
+            if ledger.state[index] is not STOPPING:
                 self.stop(index, stop)
             elif ledger.stops[index].kind is StopKind.TIMEOUT:
                 ledger.stops[index] = stop  # or it would be tried again
@@ -416,9 +431,9 @@ class Scheduler:
 
     def _complete(self, diagnosis: str | None) -> None:
         counts = self.ledger.counts
-        if counts[TaskState.FAILED] or diagnosis:
+        if counts[FAILED] or diagnosis:
             self.outcome = Outcome.FAILED
-        elif counts[TaskState.CANCELLED]:
+        elif counts[CANCELLED]:
             self.outcome = Outcome.INTERRUPTED if self.is_interrupted else Outcome.CANCELLED
         else:
             self.outcome = Outcome.SUCCESS
@@ -429,10 +444,10 @@ class Scheduler:
             phase=self.phase,
             outcome=self.outcome,
             duration=self.recorder.offset - self._began,
-            success=counts[TaskState.SUCCESS],
-            failed=counts[TaskState.FAILED],
-            skipped=counts[TaskState.SKIPPED],
-            cancelled=counts[TaskState.CANCELLED],
+            success=counts[SUCCESS],
+            failed=counts[FAILED],
+            skipped=counts[SKIPPED],
+            cancelled=counts[CANCELLED],
             retried=self._retried,
             diagnosis=diagnosis,
         )

@@ -47,38 +47,36 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-TERMINAL: Final = frozenset({TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED})
+# The members by their bare names: looking one up on an Enum class costs several times as much as a
+# global, and the core does little else.
+PENDING: Final = TaskState.PENDING
+READY: Final = TaskState.READY
+RUNNING: Final = TaskState.RUNNING
+RETRYING: Final = TaskState.RETRYING
+STOPPING: Final = TaskState.STOPPING
+SUCCESS: Final = TaskState.SUCCESS
+FAILED: Final = TaskState.FAILED
+SKIPPED: Final = TaskState.SKIPPED
+CANCELLED: Final = TaskState.CANCELLED
 
-_P, _Y, _R, _T, _S = (
-    TaskState.PENDING,
-    TaskState.READY,
-    TaskState.RUNNING,
-    TaskState.RETRYING,
-    TaskState.STOPPING,
-)
-_OK, _BAD, _SKIP, _OFF = (
-    TaskState.SUCCESS,
-    TaskState.FAILED,
-    TaskState.SKIPPED,
-    TaskState.CANCELLED,
-)
+TERMINAL: Final = frozenset({SUCCESS, FAILED, SKIPPED, CANCELLED})
 
 TRANSITIONS: Final[dict[TaskState, frozenset[TaskState]]] = {
     # waiting for its needs; a person may mark it succeeded or skip it unseen
-    _P: frozenset({_Y, _OK, _SKIP, _OFF}),
+    PENDING: frozenset({READY, SUCCESS, SKIPPED, CANCELLED}),
     # needs met, waiting for a slot or for the dispatcher to admit it; a retry of something it
     # needs takes it back to pending
-    _Y: frozenset({_P, _R, _S, _OK, _SKIP, _OFF}),
-    _R: frozenset({_T, _S, _OK, _BAD, _SKIP}),
+    READY: frozenset({PENDING, RUNNING, STOPPING, SUCCESS, SKIPPED, CANCELLED}),
+    RUNNING: frozenset({RETRYING, STOPPING, SUCCESS, FAILED, SKIPPED}),
     # holds no slot: the back-off before the next attempt; a retry of something it needs sends it
     # back to pending
-    _T: frozenset({_P, _Y, _OK, _SKIP, _OFF}),
+    RETRYING: frozenset({PENDING, READY, SUCCESS, SKIPPED, CANCELLED}),
     # told to stop; what follows depends on who asked: a person or fail-fast (cancelled), a time-out
     # (as a failure); or it had succeeded before the word reached it
-    _S: frozenset({_T, _OK, _BAD, _SKIP, _OFF}),
+    STOPPING: frozenset({RETRYING, SUCCESS, FAILED, SKIPPED, CANCELLED}),
     # terminal states are left only by a person's command
-    _OK: frozenset({_P}),
-    _BAD: frozenset({_P, _OK}),
-    _SKIP: frozenset({_P, _OK}),
-    _OFF: frozenset({_P, _OK}),
+    SUCCESS: frozenset({PENDING}),
+    FAILED: frozenset({PENDING, SUCCESS}),
+    SKIPPED: frozenset({PENDING, SUCCESS}),
+    CANCELLED: frozenset({PENDING, SUCCESS}),
 }

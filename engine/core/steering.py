@@ -35,7 +35,7 @@ from engine.core.inputs import (
     TaskCommand,
 )
 from engine.core.ledger import Stop, StopKind, Verdict
-from engine.core.state import TERMINAL, RunPhase, TaskState
+from engine.core.state import FAILED, RETRYING, STOPPING, SUCCESS, TERMINAL, RunPhase
 from engine.plan.model import MAX_PARALLEL, MIN_PARALLEL
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _retry_task(scheduler: Scheduler, command: RetryTask) -> None:
     index, ledger = command.index, scheduler.ledger
     name, state = ledger.names[index], ledger.state[index]
     _refuse_while_ending(scheduler)
-    if state is TaskState.RETRYING and not command.downstream:
+    if state is RETRYING and not command.downstream:
         _set_going(scheduler, command.actor)
         scheduler.consequences.cut_short(index, command.actor)
         return
@@ -155,7 +155,7 @@ def _mark_succeeded(scheduler: Scheduler, command: MarkSucceeded) -> None:
     name, state = ledger.names[index], ledger.state[index]
     if index in ledger.in_flight:
         raise Refusal(f"{name} is {state}: cancel it first")
-    if state is TaskState.SUCCESS:
+    if state is SUCCESS:
         raise Refusal(f"{name} has succeeded already")
     if not command.reason.strip():
         raise Refusal("marking a task as succeeded needs a reason")
@@ -170,7 +170,7 @@ def _mark_succeeded(scheduler: Scheduler, command: MarkSucceeded) -> None:
 def _retry_failed(scheduler: Scheduler, command: RetryFailed) -> None:
     _refuse_while_ending(scheduler)
     states = scheduler.ledger.state
-    failed = [index for index in scheduler.graph.order if states[index] is TaskState.FAILED]
+    failed = [index for index in scheduler.graph.order if states[index] is FAILED]
     if not failed:
         raise Refusal("no task has failed")
     _set_going(scheduler, command.actor)
@@ -192,7 +192,7 @@ def _cancel_plan(scheduler: Scheduler, command: CancelPlan) -> None:
         scheduler.consequences.cancel_all(ledger.waiting(), command.actor, reason)
     stop = Stop(StopKind.CANCEL, command.actor, reason)
     for index in sorted(ledger.in_flight):
-        if ledger.state[index] is TaskState.STOPPING and not command.kill:
+        if ledger.state[index] is STOPPING and not command.kill:
             ledger.stops[index] = stop  # a person's wish outranks the time-out or fail-fast before it
         else:
             scheduler.stop(index, stop, kill=command.kill)

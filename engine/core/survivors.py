@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.core.ledger import Ledger, Verdict
-from engine.core.state import TaskState
+from engine.core.state import FAILED, PENDING, READY, SKIPPED
 from engine.plan.model import Condition
 
 
@@ -15,7 +15,7 @@ def survivors(ledger: Ledger) -> set[int]:
     """
     kept: set[int] = set()
     for index in ledger.graph.order:
-        if ledger.state[index] not in (TaskState.PENDING, TaskState.READY):
+        if ledger.state[index] not in (PENDING, READY):
             continue
         if index not in ledger.in_flight and _answers_failure(ledger, index, kept):
             kept.add(index)
@@ -37,6 +37,6 @@ def _answers_failure(ledger: Ledger, index: int, kept: set[int]) -> bool:
 
 def _stems_from_failure(ledger: Ledger, index: int) -> bool:
     """Whether a task FAILED, or was skipped on account of one that did."""
-    while ledger.state[index] is TaskState.SKIPPED and index in ledger.blocked_by:
+    while ledger.state[index] is SKIPPED and index in ledger.blocked_by:
         index = ledger.blocked_by[index]
-    return ledger.state[index] is TaskState.FAILED
+    return ledger.state[index] is FAILED
