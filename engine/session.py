@@ -177,14 +177,14 @@ async def open_run(
         return clock.now().offset
 
     def open_log(index: int, number: int, started: Callable[[str], None]) -> AttemptLog:
-        return AttemptLog(attempt_log_path(where, index, number), offset, started)
+        return AttemptLog(where, index, number, offset, started)
 
     local = LocalDispatcher(speed=speed, seed=seed)
     runner = Runner(scheduler, {"local": local, **(dispatchers or {})}, stream, clock, open_log)
 
     def life(index: int) -> float:
         flight = runner.flights.get(index)
-        return flight.log.last_life if flight else offset()
+        return flight.log.last_life if flight else 0.0
 
     run = Run(runner, scheduler, stream, clock)
     run.directory = where
