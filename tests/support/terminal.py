@@ -35,6 +35,7 @@ SYNCHRONIZED: Final = 2026
 
 # pyte has no notion of these two: an end of the kitty keyboard protocol and a question about a private mode.
 _UNKNOWN = re.compile(rb"\x1b\[<u|\x1b\[\?(\d+)\$p")
+_FRAME_END: Final = b"\x1b[?2026l"
 _INCOMPLETE = re.compile(rb"\x1b(\[[?<]?\d*\$?)?$")
 
 # A session leader that opens a terminal gets it as its controlling terminal; the program takes its place.
@@ -42,13 +43,9 @@ _TAKE_TERMINAL: Final = 'exec "$@" <>"$0" >&0 2>&0'
 
 
 class _Screen(pyte.Screen):
-    """pyte's screen, with the alternate screen that it lacks, and a call at the end of every frame."""
+    """pyte's screen, with the alternate screen that it lacks."""
 
     _normal: tuple[Any, Any] | None = None
-
-    def __init__(self, columns: int, rows: int, on_frame: Callable[[], None]) -> None:
-        super().__init__(columns, rows)
-        self._on_frame = on_frame
 
     def set_mode(self, *modes: int, **kwargs: Any) -> None:
         super().set_mode(*modes, **kwargs)
@@ -61,8 +58,6 @@ class _Screen(pyte.Screen):
         if kwargs.get("private") and ALTERNATE_SCREEN in modes and self._normal is not None:
             self.buffer, self.cursor = self._normal
             self._normal = None
-        if kwargs.get("private") and SYNCHRONIZED in modes:
-            self._on_frame()
 
 
 class Terminal:
@@ -86,9 +81,9 @@ class Terminal:
     ) -> None:
         self.output = bytearray()
         """All that the program wrote and the terminal has read."""
-        self._screen = _Screen(columns, rows, self.frame_shown)
+        self._screen = _Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
-        self._undecided = b""
+        self._unshown = b""
         self._master, slave = os.openpty()
         self._name = os.ttyname(slave)
         self.resize(columns=columns, rows=rows)
@@ -129,7 +124,9 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        return [line.rstrip() for line in self._screen.display]
+        screen = self._screen
+        rows = (screen.buffer[y] for y in range(screen.lines))
+        return ["".join(row[x].data for x in range(screen.columns)).rstrip() for row in rows]
 
     @property
     def text(self) -> str:
@@ -222,27 +219,37 @@ class Terminal:
         assert os.WIFSTOPPED(status), f"ended, status {status}"
 
     def read_rest(self) -> None:
-        """Read what is left after the program has ended."""
+        """Read what is left once the program writes no more."""
         while self.read(timeout=0):
             pass
 
     def read(self, *, timeout: float, size: int = 65536) -> int | None:
-        """Read what is there, waiting `timeout` seconds for it; returns how much, None once nobody writes."""
-        if not select.select([self._master], [], [], timeout)[0]:
-            return 0
-        try:
-            data = os.read(self._master, size)
-        except OSError:  # EIO: nobody has the terminal open any more
-            return None
-        if self._slave is not None:
-            os.close(self._slave)
-            self._slave = None
-        self.output += data
-        data = self._undecided + data
-        cut = _INCOMPLETE.search(data)
-        self._undecided = cut[0] if cut else b""
-        self._stream.feed(_UNKNOWN.sub(self._answer, data[: cut.start()] if cut else data))
-        return len(data)
+        """Read what is there, waiting `timeout` seconds for it, and show it up to the end of the next frame.
+
+        Returns how much was read, None once nobody writes any more.
+        """
+        count: int | None = 0
+        if _FRAME_END not in self._unshown and select.select([self._master], [], [], timeout)[0]:
+            try:
+                data = os.read(self._master, size)
+            except OSError:  # EIO: nobody has the terminal open any more
+                data, count = b"", None
+            else:
+                count = len(data)
+            if self._slave is not None:
+                os.close(self._slave)
+                self._slave = None
+            self.output += data
+            self._unshown += data
+        frame, end, rest = self._unshown.partition(_FRAME_END)
+        cut = None if end else _INCOMPLETE.search(frame)
+        if cut:
+            frame, rest = frame[: cut.start()], cut[0]
+        self._unshown = rest
+        self._stream.feed(_UNKNOWN.sub(self._answer, frame) + end)
+        if end:
+            self.frame_shown()
+        return len(frame + end) or count
 
     def _answer(self, question: re.Match[bytes]) -> bytes:
         """As terminals of today do, tell that synchronized output is known."""
