@@ -134,9 +134,11 @@ def graph(plan: str, format: str) -> int:
 @cli.command()
 def schema() -> None:
     """Print the JSON Schema of a plan, for editors that complete and check."""
-    from engine.plan.document import schema_text
+    import json
 
-    _print(schema_text().rstrip("\n"))
+    from engine.plan.document import plan_schema
+
+    _print(json.dumps(plan_schema(), indent=2))
 
 
 @cli.command()

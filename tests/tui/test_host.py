@@ -1,0 +1,150 @@
+"""The engine outside, the console inside: who leaves when, and what the normal screen shows afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+
+import anyio
+import pytest
+
+from engine.core.inputs import AttemptOutcome, OutcomeKind, PausePlan
+from engine.core.state import TaskState
+from engine.dispatch.base import Attempt, Output
+from engine.errors import CommandRefused
+from engine.handle import RunHandle
+from engine.plan.model import Need, Plan, Task
+from tui.host import Request, host
+from tui.readonly import ReadOnlyRun
+from tui.report import Style
+
+pytestmark = pytest.mark.anyio
+
+PLAN = Plan(name="small", tasks=(Task(name="one", run="x"), Task(name="two", run="y", needs=(Need("one"),))))
+
+
+class Gate:
+    """A dispatcher whose attempts succeed once the gate is open."""
+
+    def __init__(self) -> None:
+        self.open = anyio.Event()
+
+    async def run(self, attempt: Attempt, output: Output) -> AttemptOutcome:
+        output.started("gate")
+        await self.open.wait()
+        return AttemptOutcome(OutcomeKind.SUCCESS)
+
+
+class Console:
+    """Stands in for the console app: `during` is what happens while it is open."""
+
+    during: Callable[[Console], Awaitable[None]]
+
+    def __init__(self, run: RunHandle) -> None:
+        self.run = run
+        self.left = anyio.Event()
+
+    async def run_async(self) -> None:
+        await type(self).during(self)
+
+    def exit(self) -> None:
+        self.left.set()
+
+
+@pytest.fixture
+def console(monkeypatch: pytest.MonkeyPatch) -> type[Console]:
+    kind = type("Console", (Console,), {})
+    monkeypatch.setitem(sys.modules, "tui.app", SimpleNamespace(ConsoleApp=kind))  # type: ignore[arg-type]
+    return kind
+
+
+def request(gate: Gate, *, read_only: bool = False) -> Request:
+    return Request(
+        plan=PLAN,
+        again=["plandeck", "run", "small.yaml"],
+        console=True,
+        read_only=read_only,
+        dispatchers={"local": gate},
+    )
+
+
+async def test_summary_follows_the_console(console: type[Console], capfd: pytest.CaptureFixture[str]) -> None:
+    gate = Gate()
+
+    async def look_until_the_end(app: Console) -> None:
+        gate.open.set()
+        await app.run.wait()
+
+    console.during = look_until_the_end
+    assert await host(request(gate), Style(), Style()) == 0
+    out = capfd.readouterr().out
+    assert out.startswith("\n✔ small succeeded after ")
+
+
+async def test_who_leaves_early_sees_the_rest_in_lines(
+    console: type[Console], capfd: pytest.CaptureFixture[str]
+) -> None:
+    gate = Gate()
+
+    async def leave_at_once(app: Console) -> None:
+        started = app.run.subscribe()
+        await started.wait()
+        gate.open.set()
+
+    console.during = leave_at_once
+    assert await host(request(gate), Style(), Style()) == 0
+    out = capfd.readouterr().out
+    assert "✔ success    two" in out
+    assert "small succeeded" in out
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+async def test_signal_ends_run_and_console(
+    console: type[Console], capfd: pytest.CaptureFixture[str], number: signal.Signals, code: int
+) -> None:
+    async def be_signalled(app: Console) -> None:
+        os.kill(os.getpid(), number)
+        await app.left.wait()
+        assert {task.state for task in app.run.snapshot().tasks} == {TaskState.CANCELLED}
+
+    console.during = be_signalled
+    assert await host(request(Gate()), Style(), Style()) == code
+    out, err = capfd.readouterr()
+    assert "2 cancelled" in out
+    assert not err  # nothing is written over the console
+
+
+async def test_read_only_console_cannot_steer(console: type[Console]) -> None:
+    gate = Gate()
+    seen: list[bool] = []
+
+    async def try_to_steer(app: Console) -> None:
+        seen.append(app.run.read_only)
+        with pytest.raises(CommandRefused, match="read-only"):
+            await app.run.send(PausePlan())
+        gate.open.set()
+        await app.run.wait()
+
+    console.during = try_to_steer
+    assert await host(request(gate, read_only=True), Style(), Style()) == 0
+    assert seen == [True]
+
+
+async def test_read_only_run_shows_all_there_is_to_see() -> None:
+    from engine.session import open_run
+
+    gate = Gate()
+    async with open_run(PLAN, dispatchers={"local": gate}) as run:
+        watched: RunHandle = ReadOnlyRun(run)
+        subscription = watched.subscribe()
+        assert (watched.plan, watched.graph, watched.run_id) == (run.plan, run.graph, run.run_id)
+        assert watched.log_path(0, 1) == run.log_path(0, 1)
+        assert watched.last_line(0) == ""
+        assert watched.now().offset <= run.now().offset
+        gate.open.set()
+        result = await watched.wait()
+        assert watched.snapshot().outcome is result.outcome
+        assert subscription.take()[-1].type == "PLAN_COMPLETED"
