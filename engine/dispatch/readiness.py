@@ -1,0 +1,118 @@
+"""Waiting for many file descriptors at the price of one: a poll of its own inside the event loop's."""
+
+from __future__ import annotations
+
+import select
+import selectors
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import anyio
+
+READABLE: Final = getattr(select, "EPOLLIN", 1)
+
+
+class Poller(Protocol):
+    """The part of `select.epoll` that is used here."""
+
+    def fileno(self) -> int: ...
+    def register(self, fd: int, eventmask: int) -> None: ...
+    def unregister(self, fd: int) -> None: ...
+    def poll(self, timeout: float) -> list[tuple[int, int]]: ...
+
+
+class PortablePoller:
+    """The same where there is no epoll."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def fileno(self) -> int:
+        return self._selector.fileno()
+
+    def register(self, fd: int, eventmask: int) -> None:
+        self._selector.register(fd, selectors.EVENT_READ)
+
+    def unregister(self, fd: int) -> None:
+        self._selector.unregister(fd)
+
+    def poll(self, timeout: float) -> list[tuple[int, int]]:
+        return [(key.fd, READABLE) for key, _ in self._selector.select(timeout)]
+
+
+class Signal:
+    """Something to wait for: once set, it stays set. Cheaper than an event where nobody waits yet."""
+
+    __slots__ = ("event", "is_set")
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self.event: anyio.Event | None = None
+
+    def set(self) -> None:
+        self.is_set = True
+        if self.event is not None:
+            self.event.set()
+
+
+class Readiness:
+    """Calls back when a file descriptor can be read, for as long as anybody waits.
+
+    To register each descriptor with the event loop, and to wake a task for each, costs more than all
+    else that is done in Python for a short process. So the descriptors stand in one poll, and of the
+    tasks that wait one leads: it waits for that poll on behalf of all, calls back, and hands the lead
+    on when what it waits for itself has come. It needs no task of its own that somebody must end.
+    """
+
+    def __init__(self, poller: Poller | None = None) -> None:
+        self._poller = poller if poller is not None else new_poller()
+        self._callbacks: dict[int, Callable[[], object]] = {}
+        self._followers: dict[Signal, None] = {}  # in the order in which they came
+        self._is_led = False
+
+    def add(self, fd: int, callback: Callable[[], object]) -> None:
+        """callback: must not raise, and must read or remove, or it is called again in the next turn."""
+        self._poller.register(fd, READABLE)
+        self._callbacks[fd] = callback
+
+    def remove(self, fd: int) -> None:
+        """To be called before the descriptor is closed. One that is not there is no error."""
+        if self._callbacks.pop(fd, None) is not None:
+            self._poller.unregister(fd)
+
+    async def wait(self, signal: Signal) -> None:
+        """Return once the signal is set. One task a signal; what comes meanwhile is called back."""
+        try:
+            while not signal.is_set:
+                if self._is_led:
+                    await self._follow(signal)
+                else:
+                    await self._lead()
+        finally:
+            if self._followers and not self._is_led:
+                next(iter(self._followers)).event.set()  # type: ignore[union-attr]
+
+    async def _lead(self) -> None:
+        self._is_led = True
+        try:
+            await anyio.wait_readable(self._poller.fileno())
+        finally:
+            self._is_led = False
+        for fd, _ in self._poller.poll(0):
+            callback = self._callbacks.get(fd)
+            if callback is not None:  # else removed by a callback of this turn
+                callback()
+
+    async def _follow(self, signal: Signal) -> None:
+        signal.event = anyio.Event()
+        self._followers[signal] = None
+        try:
+            await signal.event.wait()
+        finally:
+            del self._followers[signal]
+            signal.event = None
+
+
+def new_poller() -> Poller:
+    """The best poller of this system."""
+    return select.epoll() if hasattr(select, "epoll") else PortablePoller()

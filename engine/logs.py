@@ -1,0 +1,238 @@
+"""The log of an attempt: its output on disk, byte for byte, and what is known of it without reading it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from engine.view.text import plain
+
+LINE_LIMIT: Final = 4096
+"""Bytes of the last line that are held in memory: its beginning."""
+
+_LOOK_INTERVAL: Final = 1.0
+"""Seconds between two looks whether the file is still there, and between two tries after a fault."""
+
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def attempt_log_path(run_dir: Path, index: int, number: int) -> Path:
+    """Where the output of an attempt is kept. Made of numbers alone: a task's name is no file name."""
+    return run_dir / "logs" / f"{index:06}-{number}.log"
+
+
+class AttemptLog:
+    """The `Output` of one attempt: keeps every byte on disk and remembers the last line.
+
+    The file (0600, in folders of 0700) appears with the first byte. Nothing here raises for I/O: a
+    disk that is full or a folder that is gone is noted in `fault`, and the run goes on.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        index: int,
+        number: int,
+        clock: Callable[[], float],
+        on_started: Callable[[str], None],
+    ) -> None:
+        """Nothing is made of run_dir, task index and attempt number before there is something to write.
+
+        clock: the offset in seconds. on_started: called with where the attempt was taken up.
+        """
+        self._place = (run_dir, index, number)
+        self.size = 0
+        """Bytes of output so far, kept or lost."""
+        self.lost = 0
+        """Bytes that could not be kept."""
+        self.fault: str | None = None
+        """The first thing that went wrong with the file, in one line."""
+        self.last_life = 0.0
+        """The offset of the last sign of life: a heartbeat, or a line unlike the one before it."""
+        self._clock = clock
+        self._on_started = on_started
+        self._lines: _Lines | None = None
+        self._fd: int | None = None
+        self._look_at = 0.0
+
+    @property
+    def path(self) -> Path:
+        return attempt_log_path(*self._place)
+
+    @property
+    def last_line(self) -> str:
+        """The last line that says anything, complete or not, without control characters."""
+        return plain(self._lines.last) if self._lines is not None else ""
+
+    def started(self, where: str = "") -> None:
+        self._on_started(where)
+
+    def heartbeat(self) -> None:
+        self.last_life = self._clock()
+
+    def write(self, data: bytes) -> None:
+        """The one door through which output passes: what must not be kept is to be masked here."""
+        now = self._clock()
+        if self._lines is None:
+            self._lines = _Lines()
+        if self._lines.feed(data):
+            self.last_life = now
+        self.size += len(data)
+        self._keep(data, now)
+
+    def close(self) -> None:
+        """No more will be written."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _keep(self, data: bytes, now: float) -> None:
+        left = memoryview(data)
+        try:
+            if now >= self._look_at:
+                self._look_at = now + _LOOK_INTERVAL
+                self._look()
+            if self._fd is not None:
+                while left:
+                    left = left[os.write(self._fd, left) :]
+        except OSError as error:
+            self._look_at = now + _LOOK_INTERVAL
+            self.close()
+            if self.fault is None:
+                self.fault = f"cannot write {self.path}: {error.strerror}"
+        self.lost += len(left)
+
+    def _look(self) -> None:
+        """Open the file, also when it was deleted while it was being written."""
+        if self._fd is not None:
+            if os.fstat(self._fd).st_nlink:
+                return
+            self.close()
+            self.fault = self.fault or f"{self.path} was deleted: its beginning is lost"
+        try:
+            self._fd = os.open(self.path, _FLAGS, 0o600)
+        except FileNotFoundError:
+            _make_folder(self.path.parent)
+            self._fd = os.open(self.path, _FLAGS, 0o600)
+
+
+class LogReader:
+    """Reads a log while it is being written. One that is missing or unreadable is empty."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._position = 0
+        self._identity: tuple[int, int] | None = None
+
+    def tail(self, max_bytes: int) -> bytes:
+        """The last bytes; the first line among them may be cut."""
+        try:
+            with self.path.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - max_bytes))
+                return log.read(max_bytes)
+        except OSError:
+            return b""
+
+    def read_new(self, max_bytes: int = 1 << 20) -> bytes:
+        """The next bytes since the last call, from the beginning if the file is another one by now."""
+        try:
+            with self.path.open("rb", buffering=0) as log:
+                self._recognize(os.fstat(log.fileno()))
+                log.seek(self._position)
+                data = log.read(max_bytes)
+        except OSError:
+            return b""
+        self._position += len(data)
+        return data
+
+    def skip(self, keep: int) -> int:
+        """Pass over what is new but for its last `keep` bytes; return how many bytes that were.
+
+        What cannot be shown in time need not be read: so a reader keeps up with any writer.
+        """
+        try:
+            status = self.path.stat()
+        except OSError:
+            return 0
+        self._recognize(status)
+        skipped = max(0, status.st_size - keep - self._position)
+        self._position += skipped
+        return skipped
+
+    def _recognize(self, status: os.stat_result) -> None:
+        identity = (status.st_dev, status.st_ino)
+        if identity != self._identity or status.st_size < self._position:
+            self._identity, self._position = identity, 0
+
+
+class _Lines:
+    """Knows the last line of a stream, and whether a chunk of it said anything new.
+
+    Works by the chunk, never by the line: what costs time is a comparison of memory. Carriage
+    returns end a line as newlines do, so that a progress bar is as alive as what it shows.
+    """
+
+    __slots__ = ("_after_return", "_cut", "_partial", "_repeated", "_said")
+
+    def __init__(self) -> None:
+        self._said = b""  # the last complete line that is not blank
+        self._repeated: bytes | None = None  # the last complete line; None if it cannot be compared with
+        self._partial = b""
+        self._cut = False  # whether the partial line is longer than what is held of it
+        self._after_return = False
+
+    @property
+    def last(self) -> bytes:
+        return self._partial if self._partial.strip() else self._said
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next bytes; whether a line among them differs from the one before it."""
+        if self._after_return or b"\r" in data:
+            data = self._without_returns(data)
+        end = data.rfind(b"\n") + 1
+        if not end:
+            return self._extend(data)
+        new = self._complete(data, end)
+        self._partial, self._cut = b"", False
+        return self._extend(data[end:]) or new
+
+    def _without_returns(self, data: bytes) -> bytes:
+        if self._after_return:
+            data = data.removeprefix(b"\n")
+        self._after_return = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _complete(self, data: bytes, end: int) -> bool:
+        """Take the lines that are complete in data[:end]."""
+        head = self._partial + data[:end]
+        start = head.rfind(b"\n", 0, -1) + 1
+        last = head[start:-1]
+        if last.strip():
+            self._said = last[:LINE_LIMIT]
+        elif said := head.rstrip():
+            self._said = said[said.rfind(b"\n") + 1 :][:LINE_LIMIT]
+        repeated = self._repeated
+        cut = (self._cut and not start) or len(last) > LINE_LIMIT
+        self._repeated = None if cut else last
+        if repeated is None or self._cut:
+            return True
+        unit = repeated + b"\n"
+        return not head.startswith(unit) or head != unit * (len(head) // len(unit))
+
+    def _extend(self, data: bytes) -> bool:
+        """Take the beginning, or more, of a line that is not complete."""
+        if not data:
+            return False
+        if not self._cut:
+            line = self._partial + data
+            self._partial, self._cut = line[:LINE_LIMIT], len(line) > LINE_LIMIT
+        return self._cut or self._repeated is None or not self._repeated.startswith(self._partial)
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder and the folders above it, each for its owner alone."""
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
