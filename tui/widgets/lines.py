@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
 from typing import ClassVar, Final, Generic, TypeVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -232,6 +233,13 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
         self.layout_lines()
         self.redraw_all()
 
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """As `ScrollView` does, but repaint only what differs and not the whole pane."""
+        if self.show_vertical_scrollbar:
+            self.vertical_scrollbar.position = new_value
+        if round(old_value) != round(new_value):
+            self.redraw_changed()
+
     def on_show(self) -> None:
         self.redraw_all()  # the ticks passed by while it was hidden
 
@@ -246,7 +254,10 @@ def changed_columns(old: Strip, new: Strip) -> list[tuple[int, int]]:
             if was != now:
                 break
             start += now.cell_length
-        return [(start, max(old.cell_length, new.cell_length))]
+        end = max(old.cell_length, new.cell_length)
+        if before and after and before[-1].style == after[-1].style and old.cell_length == new.cell_length:
+            end -= min(_blanks(before[-1]), _blanks(after[-1]))
+        return [(start, end)] if start < end else []
     spans: list[tuple[int, int]] = []
     x = 0
     for was, now, width in zip(before, after, widths, strict=True):
@@ -257,3 +268,7 @@ def changed_columns(old: Strip, new: Strip) -> list[tuple[int, int]]:
                 spans.append((x, x + width))
         x += width
     return spans
+
+
+def _blanks(segment: Segment) -> int:
+    return segment.cell_length - cell_len(segment.text.rstrip(" "))

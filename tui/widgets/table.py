@@ -157,7 +157,7 @@ class TaskTable(TaskPane[Row]):
 
     def empty_note(self) -> str:
         if not self.view.tasks:
-            return "the plan has no tasks"
+            return super().empty_note()
         if self._words:
             return f"no task matches {' '.join(self._words)}" + (" and failed" if self._failed_only else "")
         return "no task has failed"

@@ -90,6 +90,9 @@ class TaskPane(LinePane[Shown]):
     def line_key(self, line: int) -> int:
         return self._rows[line]
 
+    def empty_note(self) -> str:
+        return "the plan has no tasks"
+
     def within_reach(self) -> Sequence[int]:
         """The tasks that are searched, in their order."""
         return self._rows

@@ -293,11 +293,11 @@ class PlanTree(TaskPane[Branch]):
 
         parent = branches.parent[index]
         others = branches.other_needs(index)
-        words = asked(parent).lstrip() if special and parent != NO_PARENT else ""
-        if not others:
-            return words if cell_len(words) <= room else ""
-        text = f"{words} + {', '.join(self.names[need] + asked(need) for need in others[:room])}".lstrip()
-        if cell_len(text) <= room:
-            return text
-        text = f"{words} +{len(others)}".lstrip()
-        return text if len(text) <= room else ""
+        wish = asked(parent).strip() if special and parent != NO_PARENT else ""
+        if others:
+            # every name takes a cell at least: no more are looked at than could be shown
+            names = f"+ {', '.join(self.names[need] + asked(need) for need in others[:room])}"
+            choices = [f"{wish} {names}", names, f"{wish} +{len(others)}", f"+{len(others)}"]
+        else:
+            choices = [wish]
+        return next((text for text in map(str.strip, choices) if cell_len(text) <= room), "")
