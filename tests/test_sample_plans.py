@@ -43,7 +43,12 @@ PROMISED: dict[str, tuple[list[str], int, dict[str, str]]] = {
         },
     ),
     "flaky": ([*QUICK, "--seed", "7"], 0, {"ratings": "skipped", "index": "success"}),
-    "pause-on-failure": (QUICK, 1, {"disk": "failed", "format": "skipped", "install": "skipped"}),
+    # likewise `power`, after which `network` would have started
+    "pause-on-failure": (
+        ["--speed", "3"],
+        1,
+        {"power": "success", "disk": "failed", "network": "cancelled", "format": "skipped"},
+    ),
     "recovery": (
         QUICK,
         1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -56,7 +56,7 @@ COLOURS: Final[dict[TaskState, str]] = {
 class Report(Protocol):
     """Turns events into what is printed."""
 
-    def render(self, events: Iterable[Event]) -> bytes:
+    def render(self, events: Sequence[Event]) -> bytes:
         """The events as whole lines; empty if there is nothing to say."""
 
 
@@ -66,7 +66,7 @@ class JsonReport:
     def __init__(self, plan: Plan, run_id: str) -> None:
         self._encoder = EventEncoder(plan, run_id)
 
-    def render(self, events: Iterable[Event]) -> bytes:
+    def render(self, events: Sequence[Event]) -> bytes:
         return b"".join(self._encoder.encode(event) + b"\n" for event in events)
 
 
@@ -101,21 +101,28 @@ class PlainReport:
         names = (len(one_line(task.name)) for task in plan.tasks)
         self._width = min(NAME_WIDTH, max(names, default=0))
 
-    def render(self, events: Iterable[Event]) -> bytes:
-        return self._style.encode("".join(f"{line}\n" for event in events for line in self._lines(event)))
+    def render(self, events: Sequence[Event]) -> bytes:
+        following = [*events[1:], None]
+        lines = (self._line(*pair) for pair in zip(events, following, strict=True))
+        return self._style.encode("".join(f"{line}\n" for line in lines if line))
 
-    def _lines(self, event: Event) -> Iterator[str]:
+    def _line(self, event: Event, following: Event | None) -> str:
+        if (
+            isinstance(event, StallCleared)
+            and isinstance(following, TaskEvent)
+            and following.index == event.index
+        ):
+            return ""  # the attempt has ended, or is told to stop: its next line says so
         time = datetime.fromtimestamp(event.utc).astimezone().strftime("%H:%M:%S")
         if not isinstance(event, TaskEvent):
             detail = _PLAN_SAYS[type(event)](event)
             if isinstance(event, PlanStarted):
                 detail += f", run {self._run_id}"
-            yield f"{time}   {'plan':<10} {one_line(detail)}"
-        elif said := _TASK_SAYS[type(event)](event):
-            word, detail = said
-            shape = self._paint(event, f"{self._shape(event)} {word:<10}")
-            name = one_line(event.task).ljust(self._width)
-            yield f"{time} {shape} {name}  {self._attempt(event):<5} {one_line(detail)}".rstrip()
+            return f"{time}   {'plan':<10} {one_line(detail)}"
+        word, detail = _TASK_SAYS[type(event)](event)
+        shape = self._paint(event, f"{self._shape(event)} {word:<10}")
+        name = one_line(event.task).ljust(self._width)
+        return f"{time} {shape} {name}  {self._attempt(event):<5} {one_line(detail)}".rstrip()
 
     def _attempt(self, event: TaskEvent) -> str:
         if not event.attempt:
@@ -130,9 +137,9 @@ class PlainReport:
         return self._style.paint(text, colour, bold=event.state is TaskState.FAILED)
 
 
-# ── what each event says: of a task a word and a detail, or None for nothing; of the plan a sentence ───
+# ── what each event says: of a task a word and a detail, of the plan a sentence ──────────────
 
-Said = tuple[str, str] | None
+Said = tuple[str, str]
 
 
 def _started(event: TaskStarted | TaskRetried) -> Said:
@@ -169,8 +176,7 @@ def _stalled(event: TaskStalled) -> Said:
 
 
 def _stall_cleared(event: StallCleared) -> Said:
-    # an attempt that has ended says so itself
-    return (event.state, "shows life again") if event.state is TaskState.RUNNING else None
+    return event.state, "shows life again"
 
 
 def _reset(event: TaskReset) -> Said:

@@ -195,10 +195,14 @@ def test_every_event_has_a_line() -> None:
     assert {type(event) for event, _ in LINES} == set(EVENT_TYPES.values())
 
 
-def test_end_of_a_stalled_attempt_says_nothing_twice() -> None:
-    """The attempt's end has its own line; that it is no longer stalled goes without saying."""
+def test_end_of_a_stalled_attempt_is_one_line() -> None:
+    """That it is no longer stalled goes without saying."""
+    cleared = about(StallCleared, state=TaskState.RUNNING)
+    ended = about(TaskCompleted, state=TaskState.SUCCESS, duration=1)
+    other = about(TaskCompleted, 0, state=TaskState.SUCCESS, duration=1)
     report = PlainReport(PLAN, RUN_ID, Style())
-    assert report.render([about(StallCleared, state=TaskState.SUCCESS)]) == b""
+    assert report.render([cleared, ended]) == report.render([ended])
+    assert report.render([cleared, other]) == report.render([cleared]) + report.render([other])
 
 
 def test_colour_only_when_asked() -> None:
