@@ -166,7 +166,8 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
         regions: list[Region] = []
         for y in rows:
             before = self._on_screen.get(y)
-            if before is None:  # it was never painted, so it will be
+            if before is None:
+                regions.append(Region(0, y, self.size.width, 1))
                 continue
             strip = self._row(y)
             if strip is not before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import ClassVar, Final, NamedTuple
@@ -81,7 +82,7 @@ def columns(width: int, longest: int, tries: int = len("1/3"), time: int = len("
     def rest() -> int:
         return width - LEAD - sum(part + 1 for part in (state, tries, time) if part)
 
-    wanted = min(longest, TASK_USUAL) + 1 + WHY_LEAST
+    wanted = max(TASK_LEAST, min(longest, TASK_USUAL)) + 1 + WHY_LEAST
     if rest() < wanted:
         tries = 0
     if rest() < wanted:
@@ -182,7 +183,8 @@ class TaskTable(TaskPane[Row]):
             return sorted(order, key=lambda index: URGENCY[tasks[index].state])
         if self._sort is Sort.TIME:
             now = self._now
-            return sorted(order, key=lambda index: -1.0 - (tasks[index].elapsed(now) or -1.0))
+            times = {index: tasks[index].elapsed(now) for index in order}
+            return sorted(order, key=lambda index: math.inf if (time := times[index]) is None else -time)
         if self._sort is Sort.NAME:
             return sorted(order, key=self._folded_names.__getitem__)
         return order
