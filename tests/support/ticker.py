@@ -1,7 +1,7 @@
 """A small console that counts, for the tests of the terminal: `python -m tests.support.ticker STATUS_FD`.
 
 Each tick repaints six lines of the screen and writes one line of JSON to the descriptor STATUS_FD. Keys: `p`
-stops the counting, `f` paints all, `b` rings, `c` copies, `q` leaves.
+stops the counting, `f` paints all, `b` rings, `c` copies, `C` copies a lot, `q` leaves.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import resource
 import signal
 import threading
 import time
+from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
 from textual.strip import Strip
@@ -27,6 +29,9 @@ from tui.terminal import TerminalApp, TerminalDriver
 
 HEARTBEAT = 0.005
 """Seconds between two looks at how far the loop is behind."""
+
+MUCH = 300_000
+"""Bytes copied at a press of `C`."""
 
 STYLES = [Style(color=f"color({number})", bold=bool(number % 2)) for number in range(16, 232)]
 
@@ -64,7 +69,14 @@ class Ticker(TerminalApp[None]):
 
     CSS = "Screen { layout: vertical; }"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS = [("p", "pause"), ("f", "paint"), ("b", "bell"), ("c", "copy"), ("q", "quit")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("p", "pause"),
+        ("f", "paint"),
+        ("b", "bell"),
+        ("c", "copy"),
+        ("C", "copy_much"),
+        ("q", "quit"),
+    ]
 
     def __init__(self, status: int, period: float, linger: int) -> None:
         super().__init__()
@@ -130,6 +142,10 @@ class Ticker(TerminalApp[None]):
     def action_copy(self) -> None:
         self.copy_to_clipboard(str(self.query_one(Board).count))
         self.tell(copied=self.query_one(Board).count)
+
+    def action_copy_much(self) -> None:
+        self.copy_to_clipboard("x" * MUCH)
+        self.tell(copied=MUCH)
 
     def action_bell(self) -> None:
         self.bell()

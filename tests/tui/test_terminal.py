@@ -28,7 +28,8 @@ from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 
 from tests.support.terminal import ALTERNATE_SCREEN, BRACKETED_PASTE, CURSOR, MOUSE, Terminal
-from tui.terminal import FRAME, TerminalApp, TerminalDriver, TerminalWriter
+from tests.support.ticker import MUCH
+from tui.terminal import FRAME, HOARD, TerminalApp, TerminalDriver, TerminalWriter
 
 ROOT = Path(__file__).parents[2]
 
@@ -157,6 +158,16 @@ def test_bells_and_copied_texts_are_kept_in_order(terminal: Ticking) -> None:
     assert b"".join(item for item in told if not item.startswith(b"\x1b]22;")) == expected  # 22: the pointer
 
 
+def test_copied_texts_do_not_pile_up_without_end(terminal: Ticking) -> None:
+    count = terminal.shown + MANY
+    terminal.told("tick", count)
+    for _ in range(8):
+        terminal.press("C")
+        terminal.told("copied")
+    assert terminal.told("tick")["backlog"] < HOARD + 2 * MUCH
+    terminal.wait_for(lambda: terminal.shown > count)
+
+
 def test_keys_are_heard_while_nothing_is_shown(terminal: Ticking) -> None:
     terminal.told("tick", terminal.shown + MANY)
     terminal.press(b"\xff\xfe")  # nor does what no keyboard sends deafen it
@@ -214,6 +225,16 @@ def test_a_terminal_that_goes_away_while_it_does_not_read() -> None:
         terminal.wait_for("tick 5 ")
         terminal.told("tick", terminal.shown + MANY)
         terminal.hang_up()
+        terminal.told("lost")
+        assert terminal.wait_for_exit(reading=False) == 0
+
+
+def test_a_terminal_that_goes_away_while_the_console_is_suspended() -> None:
+    with ticking("--ignore-hangup", "--linger=5") as terminal:
+        terminal.wait_for("tick 5 ")
+        terminal.signal(signal.SIGTSTP)
+        terminal.wait_for_stop()
+        terminal.hang_up()  # which also wakes what is stopped
         terminal.told("lost")
         assert terminal.wait_for_exit(reading=False) == 0
 
