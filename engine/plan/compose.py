@@ -137,7 +137,7 @@ def compose(text: str, file: str) -> Tree:
     composer = _Composer(file)
     try:
         return composer.read(_Loader(text))
-    except yaml.reader.ReaderError:
+    except (yaml.reader.ReaderError, UnicodeEncodeError):
         raise composer.refusal(*_forbidden(text)) from None
     except yaml.MarkedYAMLError as error:
         raise composer.refusal(*_syntax(error, text)) from None
@@ -327,6 +327,8 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
         message = "a tab cannot indent YAML; use spaces"
     elif error.problem == "mapping values are not allowed in this context":
         message = "a ':' cannot stand here; text that holds one needs quotes"
+    elif error.problem == "did not find expected <document start>":
+        message = "the plan has ended, but the text goes on"
     else:
         message = f"not YAML: {error.problem}"
         if error.context and error.context_mark:

@@ -7,10 +7,9 @@ stand in `engine.plan.rules`.
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -22,7 +21,7 @@ from engine.plan.values import (
     Duration,
     Environment,
     Executor,
-    ExitCode,
+    ExitCodes,
     Factor,
     Limit,
     Name,
@@ -76,7 +75,7 @@ class RetrySection(Section):
     """No back-off is longer."""
     jitter: Duration | None = None
     """A random addition to each back-off, at most this long."""
-    exit_codes: Annotated[tuple[ExitCode, ...], Field(min_length=1)] | None = None
+    exit_codes: ExitCodes | None = None
     """The only exit codes worth a retry; a negative one means that signal."""
 
 
@@ -179,7 +178,7 @@ class PlanSection(Section):
     env: Environment | None = None
     """Environment variables for every task."""
     defaults: DefaultsSection | None = None
-    """What holds for every task that does not say otherwise."""
+    """Settings for every task that has none of its own."""
     tasks: dict[str, TaskSection]
     """The tasks by their names."""
 
@@ -208,11 +207,7 @@ class _PlanSchema(GenerateJsonSchema):
 def plan_schema() -> dict[str, Any]:
     """The JSON Schema of a plan file, as it is printed by `plandeck schema`.
 
-    A copy is shipped; `python -m engine.plan.document > engine/plan/plan.schema.json` renews it.
+    A copy is shipped; `plandeck schema > engine/plan/plan.schema.json` renews it.
     """
     schema = PlanSection.model_json_schema(schema_generator=_PlanSchema)
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": "plandeck plan"}
-
-
-if __name__ == "__main__":
-    print(json.dumps(plan_schema(), indent=2))

@@ -84,7 +84,6 @@ _MUST: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "tuple_type": lambda _: "be a list",
     "dict_type": lambda _: "be a mapping",
     "model_type": lambda _: "be a mapping",
-    "too_short": lambda _: "have at least one item",
     "greater_than_equal": lambda context: f"be at least {context['ge']:g}",
     "less_than_equal": lambda context: f"be at most {context['le']:g}",
 }
@@ -92,8 +91,6 @@ _MUST: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
 
 def _named(path: Path) -> str:
     """The field that a finding is about: `priority`, `run[2]`, `task 'unit'`."""
-    if not path:
-        return "a plan"
     if len(path) == 2 and path[0] == "tasks":
         return f"task {quoted(str(path[1]))}"
     if isinstance(path[-1], int):
@@ -108,6 +105,8 @@ def _shown(value: object) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list" if value else "an empty list"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str) and not isinstance(value, Plain):
         return quoted(value)
     return str(value)

@@ -30,8 +30,6 @@ def read_source(path: str, file: str) -> str:
         # Without O_NONBLOCK, opening a FIFO would wait for somebody to write to it.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
             status = os.fstat(opened.fileno())
-            if stat.S_ISDIR(status.st_mode):
-                raise IsADirectoryError(errno.EISDIR, "")
             if not stat.S_ISREG(status.st_mode):
                 raise _refusal(file, "this is not a regular file; a plan is read as a whole before it runs")
             if status.st_size > LIMIT:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Final
 
 SHOWN_LENGTH: Final = 80
-COMPARISONS: Final = 100_000
+COMPARISONS: Final = 20_000
 
 
 def escaped(text: str) -> str:

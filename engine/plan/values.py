@@ -85,6 +85,12 @@ def _executor(text: object) -> object:
     return text
 
 
+def _not_empty(value: tuple[int, ...]) -> tuple[int, ...]:
+    if not value:
+        raise mistake("must have at least one item")
+    return value
+
+
 def _looked_like(value: Any) -> Any:
     """The number or truth value, if it was written without quotes."""
     return value.value if type(value) is Plain else value
@@ -140,6 +146,9 @@ Priority = Annotated[int, Strict(), Field(ge=0, le=100), BeforeValidator(_looked
 Retries = Annotated[int, Strict(), Field(ge=0, le=100), BeforeValidator(_looked_like)]
 Slots = Annotated[int, Strict(), Field(ge=MIN_PARALLEL, le=MAX_PARALLEL), BeforeValidator(_looked_like)]
 ExitCode = Annotated[int, Strict(), Field(ge=-64, le=255), BeforeValidator(_looked_like)]
+ExitCodes = Annotated[
+    tuple[ExitCode, ...], AfterValidator(_not_empty), Field(json_schema_extra={"minItems": 1})
+]
 Factor = Annotated[float, Strict(), Field(ge=1, le=10, allow_inf_nan=False), BeforeValidator(_looked_like)]
 Chance = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_looked_like)]
 Truth = Annotated[bool, Strict(), BeforeValidator(_looked_like)]

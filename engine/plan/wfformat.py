@@ -7,7 +7,6 @@ given by the parent, by the child, or by both, and by the other's id or, where t
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from itertools import count
@@ -21,6 +20,8 @@ from engine.plan.rules import Finding
 from engine.plan.spelling import Speller, escaped, quoted
 from engine.plan.tangle import find_tangles
 from engine.plan.values import NAME_LENGTH, name_fault
+
+LONGEST_RUNTIME: Final = 1_000_000_000
 
 _SPECIFIED: Final = ("workflow", "specification", "tasks")
 _EXECUTED: Final = ("workflow", "execution", "tasks")
@@ -76,7 +77,7 @@ def read_workflow(text: str) -> Recording | None:
         keys = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         if "workflow" not in keys or "tasks" in keys:
             return None
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         return None
     try:
         file = msgspec.json.decode(text, type=_File)
@@ -116,10 +117,8 @@ class _Reading:
         self.by_name: dict[str, list[int]] = {}
         ids = []
         for index, record in enumerate(records):
-            given = record.name if record.id is None else record.id
-            if isinstance(given, int) and not isinstance(given, bool):
-                given = str(given)
-            if not isinstance(given, str) or not given:
+            given = _as_id(record.name if record.id is None else record.id)
+            if given is None:
                 self.find(index, "a task must have an id or a name, as text")
                 given = f"\0{index}"  # nothing refers to it, but the others can be checked
             elif self.by_id.setdefault(given, index) != index:
@@ -146,8 +145,10 @@ class _Reading:
         value = record.runtime if record.runtime_in_seconds is None else record.runtime_in_seconds
         if value is None:
             return 0.0
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            self.findings.append(Finding((*path, key), f"{key} must be a number of seconds, not negative"))
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_RUNTIME:
+            self.findings.append(
+                Finding((*path, key), f"{key} must be a number of seconds, 0 to {LONGEST_RUNTIME}")
+            )
             return 0.0
         return float(value)
 
@@ -169,8 +170,8 @@ class _Reading:
             self.find(index, f"{key} must be a list of ids", key)
             return
         for place, other in enumerate(given):
-            reference = str(other) if isinstance(other, int) else other
-            if not isinstance(reference, str):
+            reference = _as_id(other)
+            if reference is None:
                 self.find(index, f"{key} must be a list of ids", key, place)
                 continue
             named = self.by_name.get(reference, [])
@@ -184,16 +185,21 @@ class _Reading:
                 self.find(index, f"unknown task {quoted(reference)}{speller.hint(reference)}", key, place)
 
 
+def _as_id(value: object) -> str | None:
+    """The value as an id; None if it cannot be one."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value else None
+
+
 def _task_names(ids: list[str]) -> list[str]:
     """The ids as names of tasks: what a name may not hold is written otherwise, and no two are equal."""
     names: dict[str, None] = {}
     for given in ids:
-        wanted = escaped(given).strip().replace("/", ":")[:NAME_LENGTH] or "task"
-        name = wanted
-        for number in count(2):
-            if name not in names:
-                break
-            suffix = f"~{number}"
+        wanted = name = escaped(given).strip().replace("/", ":")[:NAME_LENGTH] or "task"
+        numbers = count(2)
+        while name in names:
+            suffix = f"~{next(numbers)}"
             name = wanted[: NAME_LENGTH - len(suffix)] + suffix
         names[name] = None
     return list(names)
