@@ -325,6 +325,7 @@ class RunView:
         self._revive(task)
         task.due = None
         task.reason = reason
+        task.blocked_by = None
         return task
 
     def _on_started(self, event: TaskStarted | TaskRetried) -> None:
@@ -369,9 +370,7 @@ class RunView:
         self._enter(self._end(event, event.reason), event.state)
 
     def _on_reset(self, event: TaskReset) -> None:
-        task = self._end(event)
-        task.blocked_by = None
-        self._enter(task, event.state)
+        self._enter(self._end(event), event.state)
 
     def _on_held(self, event: TaskHeld) -> None:
         task = self.tasks[event.index]
