@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.pilot import Pilot
+from textual.strip import Strip
 from textual.widgets import Input
 
 from engine.plan.graph import Graph
@@ -122,12 +123,18 @@ class Scene(Generic[P]):
         return None if index is None else self.view.tasks[index].name
 
     @property
-    def lines(self) -> list[str]:
-        """What the terminal shows, without the blanks at the ends; empty rows at the end left out.
+    def strips(self) -> list[Strip]:
+        """The rows of the pane as the terminal shows them, without the scrollbar.
 
         This is what was painted, and not what the pane would paint if it were asked now.
         """
-        rows = [strip.text.rstrip() for strip in self.app.screen._compositor.render_strips()]
+        width, height = self.pane.line_width, self.pane.size.height
+        return [strip.crop(0, width) for strip in self.app.screen._compositor.render_strips()[:height]]
+
+    @property
+    def lines(self) -> list[str]:
+        """Their text, without the blanks at the ends; empty rows at the end left out."""
+        rows = [strip.text.rstrip() for strip in self.strips]
         while rows and not rows[-1]:
             rows.pop()
         return rows

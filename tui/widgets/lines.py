@@ -39,6 +39,7 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
         overflow-x: hidden;
         overflow-y: auto;
         scrollbar-size-vertical: 1;
+        scrollbar-gutter: stable;
     }
     """
 
@@ -107,7 +108,8 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
 
     @property
     def line_width(self) -> int:
-        """The cells a line has: the pane without border and scrollbar."""
+        """The cells a line has: the pane without border and scrollbar, for which there is always room
+        left, so that lines keep their width when it comes or goes."""
         return self.scrollable_content_region.width
 
     @property

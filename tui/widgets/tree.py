@@ -241,9 +241,9 @@ class PlanTree(TaskPane[Branch]):
                 if cell_len(text) < room:
                     segments.append(Segment(f" {text}", style))
                     room -= cell_len(text) + 1
-        tail = next((text for text in content.tail if cell_len(text) + 2 <= room), "")
+        tail = next((text for text in content.tail if cell_len(text) < room), "")
         if tail:
-            room -= cell_len(tail) + 2
+            room -= cell_len(tail) + 1
         references = self._references(index, room - 1)
         if references:
             segments.append(Segment(f" {references}", look.muted))
@@ -251,7 +251,7 @@ class PlanTree(TaskPane[Branch]):
         if tail:
             quiet = waits or content.state is TaskState.SUCCESS
             segments.append(Segment(" " * (room + 1)))
-            segments.append(Segment(f"{tail} ", look.muted if quiet else state))
+            segments.append(Segment(tail, look.muted if quiet else state))
         return segments, self.under(line, look)
 
     def _indent(self, index: int, signs: _Signs) -> str:
