@@ -143,6 +143,8 @@ class _Supposed:
 
     def reach(self) -> Reach:
         tasks = self.view.tasks
+        # what was brought back only to be skipped again has in effect been left alone
+        self._states = {i: state for i, state in self._states.items() if state is not tasks[i].state}
         touched = self._states.keys() | self.stops
         ended = {index for index in self._states if self.state(index) in TERMINAL}
         waiting = {dependent for index in ended for dependent in self.graph.dependents[index]} - touched

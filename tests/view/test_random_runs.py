@@ -39,7 +39,7 @@ def _shown(task: TaskView) -> tuple[object, ...]:
         task.held,
         task.stalled_since,
         task.unmet,
-        task.blocked_by if task.state is TaskState.SKIPPED else None,
+        task.blocked_by,
         task.tolerated,
         task.error,
         task.exit_code,

@@ -260,6 +260,9 @@ def test_a_reset_forgets_why_a_task_had_ended(diamond: EventFactory) -> None:
     diamond.cancelled("b", "fail-fast: c failed", blocked_by="c")
     task = seen(diamond).tasks[1]
     assert (task.reason, task.blocked_by) == ("fail-fast: c failed", "c")
+    diamond.completed("b", reason="done by hand")
+    task = seen(diamond).tasks[1]
+    assert (task.reason, task.blocked_by) == ("done by hand", None)
     diamond.reset("b")
     task = seen(diamond).tasks[1]
     assert (task.reason, task.blocked_by) == ("", None)
@@ -366,6 +369,22 @@ def test_who_joins_after_the_end_sees_how_it_ended() -> None:
     assert (view.durations.count, view.durations.mean) == (1, 6.0)
     assert view.health_course == [0.5]
     assert view.drain_changes() == (set(), False)
+
+
+def test_who_joins_before_the_start_sees_that_nothing_has_begun() -> None:
+    snapshot = Snapshot(
+        run_id="run",
+        seq=0,
+        offset=0.0,
+        phase=RunPhase.PENDING,
+        outcome=None,
+        failure_mode=FailureMode.FAIL_FAST,
+        max_parallel=4,
+        tasks=(TaskSnapshot(state=TaskState.PENDING),),
+    )
+    view = RunView.from_snapshot(plan(a=""), snapshot)
+    assert view.started_at is None
+    assert view.why(0, 0.0) == "the run has not begun"
 
 
 def test_the_snapshot_stays_as_it_was() -> None:
