@@ -15,7 +15,8 @@ class Place(Enum):
     ANYWHERE = "everywhere, in dialogs and text fields too"
     APP = "everywhere"
     RUN = "the run"
-    LIST = "tree and table"
+    LIST = "wherever there are lines"
+    TASKS = "tree and table"
     TREE = "tree"
     TABLE = "table"
     LOG = "log"
@@ -62,6 +63,8 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
         ("move.half-down", "ctrl+d", "cursor_half_down", "half down", "Half a page down."),
         ("move.page-up", "pageup", "cursor_page_up", "page up", "A page up."),
         ("move.page-down", "pagedown", "cursor_page_down", "page down", "A page down."),
+    )),
+    (Group.MOVE, Place.TASKS, (
         ("open", "enter", "open", "open", "Open its log, or a folded branch."),
     )),
     (Group.MOVE, Place.TREE, (
@@ -115,7 +118,14 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
     (Group.LOG, Place.RUN, (
         ("log.follow", "f", "log_follow", "follow", "Keep to the end of the log, or not."),
         ("log.wrap", "w", "log_wrap", "wrap", "Wrap long lines of the log, or cut them."),
-        ("log.times", "t", "log_times", "times", "Show when each line came, or not."),
+    )),
+    (Group.LOG, Place.LOG, (
+        ("log.left", "left", "scroll_left", "left", "To the left in long lines."),
+        ("log.right", "right", "scroll_right", "right", "To the right in long lines."),
+        ("log.previous-attempt", "left_square_bracket", "previous_attempt", "previous attempt",
+         "The log of the attempt before."),
+        ("log.next-attempt", "right_square_bracket", "next_attempt", "next attempt",
+         "The log of the attempt after."),
     )),
     (Group.CONSOLE, Place.APP, (
         ("commands", "colon,ctrl+p", "command_palette", "commands", "Find any of these actions by name."),
@@ -168,7 +178,7 @@ TASK_HINTS: Final = (
 LOG_HINTS: Final = (
     Hint(("log.follow",)),
     Hint(("log.wrap",)),
-    Hint(("log.times",)),
+    Hint(("log.previous-attempt", "log.next-attempt"), "attempts"),
     Hint(("find",)),
     Hint(("find.next", "find.previous"), "next"),
     Hint(("zoom",)),
@@ -211,6 +221,8 @@ _SHOWN: Final[dict[str, str]] = {
     "colon": ":",
     "slash": "/",
     "plus": "+",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
     "minus": "-",
     "escape": "Esc",
     "enter": "Enter",

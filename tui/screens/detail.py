@@ -16,7 +16,7 @@ from engine.view.timing import clock, short
 from tui.feed import Feed
 from tui.present import look_of
 from tui.screens.pages import PageScreen
-from tui.widgets.page import Span, TextLine
+from tui.widgets.page import Page, Span, TextLine
 
 LABEL_WIDTH: Final = 12
 EVENTS: Final = 30
@@ -34,7 +34,7 @@ class DetailScreen(PageScreen):
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.set_interval(0.5, self.refill)
+        self.set_interval(0.5, self.query_one(Page).rewrite)
 
     def page_title(self) -> str:
         return f"Task: {one_line(self._run.plan.tasks[self._index].name)}"

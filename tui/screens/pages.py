@@ -33,20 +33,11 @@ class PageScreen(ModalScreen[None], inherit_bindings=False):
     def compose(self) -> ComposeResult:
         with Vertical(classes="page"):
             yield Static(Text(self.page_title(), style="bold"), classes="title", markup=False)
-            yield Page()
+            yield Page(self.page_lines)
             yield Static("Esc back   j k scroll", classes="hint", markup=False)
 
     def on_mount(self) -> None:
         self.query_one(Page).focus()
-
-    def on_resize(self) -> None:
-        self.call_after_refresh(self.refill)
-
-    def refill(self) -> None:
-        """Write the page anew; only what changed is repainted."""
-        page = self.query_one(Page)
-        if page.line_width:
-            page.fill(self.page_lines(page.line_width))
 
     def action_close(self) -> None:
         self.dismiss(None)

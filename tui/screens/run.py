@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from textual.app import ComposeResult
@@ -173,7 +173,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
         """Let every pane show the task."""
         self.plan_tree.select(index)
         self.table.select(index)
-        self.log_pane.show(index)
+        self.log_pane.select(index)
         self._draw_borders()
 
     def _bring(self, pane: PaneId) -> None:
@@ -217,10 +217,6 @@ class RunScreen(Screen[None], inherit_bindings=False):
 
     def action_log_wrap(self) -> None:
         self.log_pane.wrap = not self.log_pane.wrap
-        self._draw_borders()
-
-    def action_log_times(self) -> None:
-        self.log_pane.times = not self.log_pane.times
         self._draw_borders()
 
     # ── finding ─────────────────────────────────────────────────────────────────────────────────
@@ -306,7 +302,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
             if mode is not None:
                 self._grant(commands.failure_mode(self.view, FailureMode(mode)))
 
-        self._ask_unless_read_only(lambda: self.app.push_screen(ask_failure_mode(self.view), chosen))
+        if self._may_steer:
+            self.app.push_screen(ask_failure_mode(self.view), chosen)
 
     def action_settle(self) -> None:
         tasks = self.targets
@@ -326,29 +323,30 @@ class RunScreen(Screen[None], inherit_bindings=False):
             elif what == "mark":
                 self.app.push_screen(ReasonDialog(f"Mark {name} succeeded"), reasoned)
 
-        dialog = ask_settlement(f"Settle {name} without running it?", offers)
-        self._ask_unless_read_only(lambda: self.app.push_screen(dialog, chosen))
+        if self._may_steer:
+            self.app.push_screen(ask_settlement(f"Settle {name} without running it?", offers), chosen)
 
-    def _ask_unless_read_only(self, ask: Callable[[], object]) -> None:
+    @property
+    def _may_steer(self) -> bool:
         if self._run.read_only:
             self._say("This console is read-only.")
-        else:
-            ask()
+        return not self._run.read_only
 
     def _grant(self, wish: Wish) -> None:
         """Do what was wished for, after the question that belongs to it."""
+        if not self._may_steer:
+            return
         if wish.refusal:
             self._say(wish.refusal)
         elif wish.question is None:
             self.send(wish.commands)
         else:
-            question = wish.question
 
             def answered(answer: str | None) -> None:
                 if answer is not None:
                     self.send(wish.commands)
 
-            self._ask_unless_read_only(lambda: self.app.push_screen(confirm(question), answered))
+            self.app.push_screen(confirm(wish.question), answered)
 
     def send(self, wanted: Sequence[Command]) -> None:
         """Send commands, in their order. A refusal is said, not raised."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
 from rich.segment import Segment
@@ -25,25 +25,30 @@ TextLine = tuple[Span, ...]
 
 
 class Page(LinePane[TextLine]):
-    """Scrolls with the keys that move in lists. Lines are cut at the right: who fills it wraps."""
+    """Scrolls with the keys that move in lists.
+
+    write: gives the text for a width in cells. Lines that are longer are cut.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(Place.LIST)
 
-    def __init__(self, lines: Sequence[TextLine] = (), *, id: str | None = None) -> None:
+    def __init__(self, write: Callable[[int], Sequence[TextLine]], *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._write = write
         self._lines: Sequence[TextLine] = ()
-        self.fill(lines)
 
-    def fill(self, lines: Sequence[TextLine]) -> None:
-        """Show these lines; the place in the text stays."""
+    def rewrite(self) -> None:
+        """Ask for the text anew and repaint what changed; the place in it stays."""
         count = len(self._lines)
-        self._lines = lines
-        if len(lines) != count:
-            self.line_count = len(lines)
-            if self.is_mounted:
-                self.redraw_all()
-        else:
+        self._lines = self._write(self.line_width)
+        if len(self._lines) == count:
             self.redraw_lines(self.visible_lines)
+        else:
+            self.line_count = len(self._lines)
+            self.redraw_all()
+
+    def layout_lines(self) -> None:
+        self.rewrite()
 
     def line_content(self, line: int) -> TextLine:
         return self._lines[line]
@@ -82,6 +87,3 @@ class Page(LinePane[TextLine]):
 
     def action_cursor_page_down(self) -> None:
         self.scroll_to_line(self.top + self.page)
-
-    def action_open(self) -> None:
-        self.action_cursor_down()

@@ -32,7 +32,7 @@ class TaskPane(LinePane[Shown]):
     a task and not a line: it stays on its task when lines come, go or change places.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.LIST)
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.LIST, Place.TASKS)
 
     class TaskHighlighted(Message):
         """The cursor came to another task."""

@@ -1,0 +1,317 @@
+"""Every key of the table is pressed once: key in, effect out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+from textual.command import CommandPalette
+
+from engine.core.inputs import (
+    CancelPlan,
+    CancelTask,
+    Command,
+    HoldTask,
+    KillTask,
+    MarkSucceeded,
+    PausePlan,
+    ReleaseTask,
+    ResumePlan,
+    RetryFailed,
+    RetryTask,
+    SetFailureMode,
+    SetMaxParallel,
+    SkipTask,
+)
+from engine.plan.model import FailureMode
+from tests.support.console import Console, console
+from tests.support.run import FakeRun, plan_of
+from tui.keymap import KEYMAP
+from tui.screens.detail import DetailScreen
+from tui.screens.dialogs import Dialog
+from tui.screens.help import HelpScreen
+from tui.widgets.frame import PaneId
+
+pytestmark = pytest.mark.anyio
+
+PLAN: Final = plan_of(
+    {
+        "build": "",
+        "unit": "build",
+        "lint": "build",
+        "docs": "build",
+        "publish": "unit",
+        "tell": "publish",
+        "again": "",
+    }
+    | {f"more-{number:02}": "publish" for number in range(40)}
+)
+BUILD, UNIT, LINT, DOCS, PUBLISH, _, RETRIED = range(7)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> FakeRun:
+    """build is done, unit runs, lint has failed, docs is held, the rest waits."""
+    run = FakeRun(PLAN, directory=tmp_path)
+    run.start("build")
+    run.push(run.make.completed("build"), run.make.started("unit"), run.make.started("lint"))
+    run.push(run.make.failed("lint"), run.make.held("docs"))
+    run.push(run.make.started("again"), run.make.retry_scheduled("again"), run.make.started("again"))
+    run.write_log("unit", "one\ntwo\nthree\n")
+    return run
+
+
+class Sends(NamedTuple):
+    """On `task`, the key and then the `answers` send the commands."""
+
+    commands: Sequence[Command]
+    task: int = UNIT
+    answers: Sequence[str] = ()
+
+
+SENDS: Final[dict[str, Sends]] = {
+    "task.retry": Sends([RetryTask(index=LINT)], LINT),
+    "task.retry-all": Sends([RetryTask(index=LINT, downstream=True)], LINT, "y"),
+    "task.cancel": Sends([CancelTask(index=UNIT)], UNIT, "y"),
+    "task.kill": Sends([KillTask(index=UNIT)], UNIT, "y"),
+    "task.hold": Sends([HoldTask(index=PUBLISH)], PUBLISH),
+    "task.settle": Sends([SkipTask(index=PUBLISH)], PUBLISH, "s"),
+    "plan.retry-failed": Sends([RetryFailed()]),
+    "plan.cancel": Sends([CancelPlan()], UNIT, "y"),
+    "plan.mode": Sends([SetFailureMode(mode=FailureMode.CONTINUE_ON_ERROR)], UNIT, "c"),
+    "plan.slots-up": Sends([SetMaxParallel(slots=5)]),
+    "plan.slots-down": Sends([SetMaxParallel(slots=3)]),
+    "plan.pause": Sends([PausePlan()]),
+}
+
+
+class Does(NamedTuple):
+    """After the keys `before`, on line `at` of the table, the key makes `effect` true."""
+
+    effect: Callable[[Console], bool]
+    before: Sequence[str] = ()
+    at: int = UNIT
+
+
+def _front(pane: PaneId) -> Callable[[Console], bool]:
+    return lambda c: c.screen.frame.front is pane and c.screen.frame.panes[pane].has_focus
+
+
+def _at(line: int) -> Callable[[Console], bool]:
+    return lambda c: c.screen.table.selected == line == c.screen.selected
+
+
+def _asks_to_quit(c: Console) -> bool:
+    return isinstance(c.app.screen, Dialog) and c.app.screen.id == "quit"
+
+
+DOES: Final[dict[str, Does]] = {
+    "move.up": Does(_at(UNIT - 1)),
+    "move.down": Does(_at(UNIT + 1)),
+    "move.top": Does(_at(0), at=9),
+    "move.bottom": Does(_at(len(PLAN.tasks) - 1)),
+    "move.half-up": Does(lambda c: 0 < (c.screen.selected or 0) < 20, at=20),
+    "move.half-down": Does(lambda c: 20 < (c.screen.selected or 0) < 40, at=20),
+    "move.page-up": Does(lambda c: 0 < (c.screen.selected or 0) < 20, at=20),
+    "move.page-down": Does(lambda c: 20 < (c.screen.selected or 0) < 40, at=20),
+    "open": Does(_front(PaneId.LOG)),
+    "back": Does(_front(PaneId.TABLE), ["3"]),
+    "tree.fold": Does(lambda c: len(c.screen.plan_tree.rows) < len(PLAN.tasks), ["1"], at=PUBLISH),
+    "tree.unfold": Does(lambda c: len(c.screen.plan_tree.rows) == len(PLAN.tasks), ["1", "left"], at=PUBLISH),
+    "tree.fold-all": Does(lambda c: len(c.screen.plan_tree.rows) < len(PLAN.tasks), ["1"], at=PUBLISH),
+    "tree.unfold-all": Does(
+        lambda c: len(c.screen.plan_tree.rows) == len(PLAN.tasks), ["1", "left"], at=PUBLISH
+    ),
+    "view.tree": Does(_front(PaneId.TREE)),
+    "view.table": Does(_front(PaneId.TABLE), ["1"]),
+    "view.log": Does(_front(PaneId.LOG)),
+    "pane.next": Does(_front(PaneId.LOG)),
+    "pane.previous": Does(_front(PaneId.TREE)),
+    "zoom": Does(lambda c: c.screen.frame.zoomed and not c.screen.plan_tree.display),
+    "task.log": Does(_front(PaneId.LOG)),
+    "task.details": Does(lambda c: isinstance(c.app.screen, DetailScreen) and "Task: unit" in c.text()),
+    "find": Does(lambda c: list(c.screen.table.rows) == [LINT], []),
+    "find.next": Does(_at(UNIT), ["1", "slash", *"unit", "enter", "g"]),
+    "find.previous": Does(_at(UNIT), ["1", "slash", *"unit", "enter", "G"]),
+    "find.failed-only": Does(lambda c: list(c.screen.table.rows) == [LINT]),
+    "find.trouble": Does(_at(LINT)),
+    "table.sort": Does(lambda c: c.screen.table.rows[0] == LINT or "by" in c.screen.table.note),
+    "task.mark": Does(lambda c: c.screen.table.marked == {UNIT} and c.screen.targets == [UNIT]),
+    "log.follow": Does(lambda c: not c.screen.log_pane.follow),
+    "log.wrap": Does(lambda c: c.screen.log_pane.wrap),
+    "log.left": Does(lambda c: "column" not in c.screen.log_pane.note, ["3", "right"]),
+    "log.right": Does(lambda c: "from column 17" in c.screen.log_pane.note, ["3"]),
+    "log.previous-attempt": Does(lambda c: c.screen.log_pane.attempt == 1, ["3"], RETRIED),
+    "log.next-attempt": Does(lambda c: c.screen.log_pane.attempt == 2, ["3", "["], RETRIED),
+    "commands": Does(lambda c: isinstance(c.app.screen, CommandPalette)),
+    "help": Does(lambda c: isinstance(c.app.screen, HelpScreen) and "Run the task again." in c.text()),
+    "quit": Does(_asks_to_quit),
+    "quit.anywhere": Does(_asks_to_quit, ["slash", "x"]),
+    "interrupt": Does(_asks_to_quit),
+    "close": Does(lambda c: c.app.screen is c.screen, ["question_mark"]),
+}
+TYPED_AFTER: Final = {"find": ("l", "i", "n")}
+
+
+def _pressed(ids: set[str]) -> list[tuple[str, str]]:
+    return [(key.id, one) for key in KEYMAP if key.id in ids for one in key.keys.split(",")]
+
+
+def test_every_key_is_pressed_here() -> None:
+    assert {key.id for key in KEYMAP if key.keys} == {*SENDS, *DOES}
+
+
+@pytest.mark.parametrize(("key_id", "key"), _pressed(set(SENDS)))
+async def test_a_key_sends_its_command(key_id: str, key: str, run: FakeRun) -> None:
+    case = SENDS[key_id]
+    async with console(run) as c:
+        c.screen.table.move_cursor(case.task)
+        await c.press(key, *case.answers)
+        assert await run.sent(len(case.commands)) == list(case.commands)
+        assert c.app.screen is c.screen
+
+
+@pytest.mark.parametrize(("key_id", "key"), _pressed(set(DOES)))
+async def test_a_key_does_what_it_says(key_id: str, key: str, run: FakeRun) -> None:
+    case = DOES[key_id]
+    async with console(run) as c:
+        c.screen.table.move_cursor(case.at)
+        await c.press(*case.before)
+        if case.before:
+            assert not case.effect(c), "it was so before"
+        await c.press(key, *TYPED_AFTER.get(key_id, ()))
+        assert case.effect(c)
+        assert run.commands == []
+
+
+@pytest.mark.parametrize(
+    ("key", "task"),
+    [
+        ("x", UNIT),
+        ("X", UNIT),
+        ("R", LINT),
+        ("r", BUILD),
+        ("ctrl+x", UNIT),
+        ("S", PUBLISH),
+        ("M", UNIT),
+        ("q", UNIT),
+    ],
+)
+@pytest.mark.parametrize("answer", ["enter", "escape"])
+async def test_the_safe_answer_has_the_focus(key: str, task: int, answer: str, run: FakeRun) -> None:
+    async with console(run) as c:
+        c.screen.table.move_cursor(task)
+        await c.press(key)
+        assert isinstance(c.app.screen, Dialog)
+        await c.press(answer)
+        assert c.app.screen is c.screen
+        assert run.commands == []
+
+
+async def test_a_dialog_says_what_it_will_do(run: FakeRun) -> None:
+    async with console(run) as c:
+        c.screen.table.move_cursor(UNIT)
+        await c.press("x")
+        text = c.text()
+        assert "Cancel unit?" in text
+        assert "Stops unit now; skips 42" in text
+
+
+async def test_an_answer_can_be_picked_with_the_arrows(run: FakeRun) -> None:
+    async with console(run) as c:
+        c.screen.table.move_cursor(UNIT)
+        await c.press("x", "down", "enter")
+        assert await run.sent() == [CancelTask(index=UNIT)]
+
+
+async def test_marked_tasks_are_acted_on_together(run: FakeRun) -> None:
+    async with console(run) as c:
+        c.screen.table.move_cursor(PUBLISH)
+        await c.press("space", "space", "x")
+        assert "Cancel 2 tasks?" in c.text()
+        await c.press("y")
+        assert await run.sent(2) == [CancelTask(index=PUBLISH), CancelTask(index=PUBLISH + 1)]
+        assert not c.screen.table.marked
+
+
+async def test_a_held_task_is_released(run: FakeRun) -> None:
+    async with console(run) as c:
+        c.screen.table.move_cursor(DOCS)
+        await c.press("H")
+        assert await run.sent() == [ReleaseTask(index=DOCS)]
+
+
+async def test_a_paused_run_is_resumed(run: FakeRun) -> None:
+    async with console(run) as c:
+        run.push(run.make.paused())
+        await c.settle()
+        assert "p resume" in c.text()
+        await c.press("p")
+        assert await run.sent() == [ResumePlan()]
+
+
+async def test_marking_succeeded_takes_a_reason(run: FakeRun) -> None:
+    async with console(run) as c:
+        c.screen.table.move_cursor(LINT)
+        await c.press("S", "m", "enter")
+        assert "It needs a reason." in c.messages
+        await c.press(*"seen", "enter")
+        assert await run.sent() == [MarkSucceeded(index=LINT, reason="seen")]
+
+
+async def test_escape_gives_no_reason(run: FakeRun) -> None:
+    async with console(run) as c:
+        c.screen.table.move_cursor(LINT)
+        await c.press("S", "m", "a", "escape")
+        assert c.app.screen is c.screen
+        assert run.commands == []
+
+
+async def test_a_refusal_is_said_and_nothing_breaks(run: FakeRun) -> None:
+    run.refusal = "the run is [bold]ending[/]"
+    async with console(run) as c:
+        await c.press("p")
+        assert c.messages == ["Refused: the run is [bold]ending[/]"]
+        assert not any(notification.markup for notification in c.app._notifications)
+
+
+@pytest.mark.parametrize(
+    ("key", "task", "words"),
+    [
+        ("r", UNIT, "unit is running: only a task that is over can be retried."),
+        ("R", UNIT, "unit is running: only a task that is over can be retried."),
+        ("x", LINT, "lint is failed: there is nothing to cancel."),
+        ("X", PUBLISH, "publish is pending: only what runs can be killed."),
+        ("H", UNIT, "unit is running: only a task that has not started can be held."),
+        ("S", BUILD, "build is success: only a task that has not started can be skipped."),
+        ("n", UNIT, "Nothing is being sought: / finds."),
+    ],
+)
+async def test_a_key_that_makes_no_sense_says_why(key: str, task: int, words: str, run: FakeRun) -> None:
+    async with console(run) as c:
+        c.screen.table.move_cursor(task)
+        await c.press(key)
+        assert c.messages == [words]
+        assert run.commands == []
+
+
+@pytest.mark.parametrize("key", ["x", "M", "S", "ctrl+x"])
+async def test_a_read_only_console_asks_nothing(key: str, tmp_path: Path) -> None:
+    run = FakeRun(PLAN, directory=tmp_path, read_only=True)
+    run.start("build")
+    async with console(run) as c:
+        assert "read only" in c.text()
+        await c.press(key)
+        assert c.messages == ["This console is read-only."]
+        assert c.app.screen is c.screen
+
+
+async def test_remapped_keys_are_the_keys(run: FakeRun) -> None:
+    async with console(run, remapped={"plan.pause": "ctrl+y"}) as c:
+        await c.press("p")
+        assert run.commands == []
+        await c.press("ctrl+y")
+        assert await run.sent() == [PausePlan()]
+        assert "Ctrl+Y pause" in c.text()
