@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import yaml
 from yaml import events
@@ -27,16 +27,8 @@ VALUES: Final = 5_000_000
 ALIASED: Final = 1_000_000
 
 Path = Sequence[str | int]
-
-
-class Mark(Protocol):
-    """A place in the text, counted from 0."""
-
-    @property
-    def line(self) -> int: ...
-    @property
-    def column(self) -> int: ...
-
+Mark = int
+"""A place in the text in one small object, since every key and value has one: line and column, from 0."""
 
 _Loader: Final[Any] = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 _NULLS: Final = frozenset(("", "~", "null", "Null", "NULL"))
@@ -44,6 +36,7 @@ _TRUTHS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "Fal
 _NUMBER: Final = re.compile(r"[-+]?(?:0o[0-7]+|0x[0-9a-fA-F]+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)")
 _NUMBER_BEGINS: Final = frozenset("+-.0123456789")
 _LONGEST_NUMBER: Final = 100
+_COLUMN_BITS: Final = 32
 _TEXT_TAGS: Final = ("!", "tag:yaml.org,2002:str")
 _SURROGATES: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB]..)\\u([dD][c-fC-F]..)")
 _FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -51,6 +44,16 @@ _FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U0
 # Stand where a key would, told from every real key by identity.
 _REFUSED: Final = "\0refused"
 _MERGE: Final = "\0merge"
+
+
+def _mark(event: Any) -> Mark:
+    start = event.start_mark
+    return int(start.line << _COLUMN_BITS | start.column)
+
+
+def line_and_column(mark: Mark) -> tuple[int, int]:
+    """Both from 1, as people count."""
+    return (mark >> _COLUMN_BITS) + 1, (mark & (1 << _COLUMN_BITS) - 1) + 1
 
 
 class Plain(str):
@@ -109,8 +112,7 @@ class Tree(NamedTuple):
             else:
                 key = True
                 break
-        mark = key_mark if key else value_mark
-        return mark.line + 1, mark.column + 1
+        return line_and_column(key_mark if key else value_mark)
 
 
 class _Frame(NamedTuple):
@@ -174,7 +176,7 @@ class _Composer:
             elif kind is events.AliasEvent:
                 self.alias(event)
             elif kind is events.DocumentStartEvent and self.root_mark is not None:
-                raise self.stop(event.start_mark, "a second document begins here, but a file holds one plan")
+                raise self.stop(_mark(event), "a second document begins here, but a file holds one plan")
         if self.root is None:
             raise self.refusal(0, 0, "holds no plan: it is empty")
         return Tree(self.root, self.root_mark, self.faults)
@@ -183,7 +185,7 @@ class _Composer:
 
     def scalar(self, event: Any) -> None:
         value: str | None = event.value
-        mark = event.start_mark
+        mark = _mark(event)
         is_key = self.key is None and type(self.node) is Mapping
         if event.tag is not None:
             if event.tag not in _TEXT_TAGS:
@@ -202,7 +204,7 @@ class _Composer:
             self.put(value, mark)
 
     def begin(self, node: Mapping | Listing, event: Any) -> None:
-        mark = event.start_mark
+        mark = _mark(event)
         if event.tag is not None:
             self.fault(mark, f"tag {quoted(event.tag)} means nothing here; values need no tags")
         if len(self.stack) == DEPTH:
@@ -222,7 +224,7 @@ class _Composer:
             self.anchors[anchor] = node, 1 + self.values - start
 
     def alias(self, event: Any) -> None:
-        mark, name = event.start_mark, event.anchor
+        mark, name = _mark(event), event.anchor
         if name not in self.anchors:
             raise self.stop(mark, f"alias {quoted('*' + name)} names no anchor above it")
         value, size = self.anchors[name]
@@ -264,8 +266,8 @@ class _Composer:
             self.fault(mark, "a key must be text")
             return _REFUSED
         if key in self.node:
-            first = self.node.marks[key][0]
-            self.fault(mark, f"duplicate key {quoted(key)}, first on line {first.line + 1}")
+            first, _ = line_and_column(self.node.marks[key][0])
+            self.fault(mark, f"duplicate key {quoted(key)}, first on line {first}")
             return _REFUSED
         return key
 
@@ -283,10 +285,10 @@ class _Composer:
     # ── faults ──────────────────────────────────────────────────────────────────────────────────
 
     def fault(self, mark: Mark, message: str) -> None:
-        self.faults.append(Fault(self.file, mark.line + 1, mark.column + 1, message))
+        self.faults.append(Fault(self.file, *line_and_column(mark), message))
 
     def stop(self, mark: Mark, message: str) -> PlanInvalid:
-        return self.refusal(mark.line + 1, mark.column + 1, message)
+        return self.refusal(*line_and_column(mark), message)
 
     def refusal(self, line: int, column: int, message: str) -> PlanInvalid:
         """What is raised where reading cannot go on; the faults so far come with it."""

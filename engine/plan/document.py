@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -59,44 +59,41 @@ def _by_form(**expected: type) -> Discriminator:
 class Section(BaseModel):
     """A mapping in a plan file; keys that it does not know are faults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class RetrySection(Section):
     """How often and how soon a failed task is tried again."""
 
-    limit: Retries | None = None
-    """Retries after the first attempt."""
-    delay: Duration | None = None
-    """The back-off before the first retry."""
-    backoff: Factor | None = None
-    """Each back-off is this many times the one before."""
-    max_delay: Duration | None = None
-    """No back-off is longer."""
-    jitter: Duration | None = None
-    """A random addition to each back-off, at most this long."""
-    exit_codes: ExitCodes | None = None
-    """The only exit codes worth a retry; a negative one means that signal."""
+    limit: Retries | None = Field(default=None, description="Retries after the first attempt.")
+    delay: Duration | None = Field(default=None, description="The back-off before the first retry.")
+    backoff: Factor | None = Field(
+        default=None, description="Each back-off is this many times the one before."
+    )
+    max_delay: Duration | None = Field(default=None, description="No back-off is longer.")
+    jitter: Duration | None = Field(
+        default=None, description="A random addition to each back-off, at most this long."
+    )
+    exit_codes: ExitCodes | None = Field(
+        default=None, description="The only exit codes worth a retry; a negative one means that signal."
+    )
 
 
 class ShutdownSection(Section):
     """How a running task is stopped."""
 
-    signal: SignalName | None = None
-    """Sent first, to the task's whole process group."""
-    grace: Duration | None = None
-    """The time until what is left is killed."""
+    signal: SignalName | None = Field(
+        default=None, description="Sent first, to the task's whole process group."
+    )
+    grace: Duration | None = Field(default=None, description="The time until what is left is killed.")
 
 
 class SimulateSection(Section):
     """A pretended task, for demonstrations and tests."""
 
-    duration: Duration | None = None
-    """How long it takes."""
-    fail_rate: Chance | None = None
-    """The chance that an attempt fails."""
-    output: Rate | None = None
-    """Lines of output: 5/s, 10/m."""
+    duration: Duration | None = Field(default=None, description="How long it takes.")
+    fail_rate: Chance | None = Field(default=None, description="The chance that an attempt fails.")
+    output: Rate | None = Field(default=None, description="Lines of output: 5/s, 10/m.")
 
 
 Retry = Annotated[
@@ -119,24 +116,28 @@ Needs = Annotated[
 class DefaultsSection(Section):
     """What holds for every task that does not say otherwise."""
 
-    retry: Retry | None = None
-    """Retries after a failure: a number, or a mapping."""
-    timeout: Limit | None = None
-    """The time an attempt may take; `never` for no limit."""
-    stall_after: Limit | None = None
-    """The time without a sign of life after which it counts as stalled; `never` for not at all."""
-    stall_measure: StallMeasure | None = None
-    """What a stall is measured by: silence, or the time elapsed."""
-    skip_on_failure: Truth | None = None
-    """End as skipped instead of failed, and let dependents run."""
-    priority: Priority | None = None
-    """Of two ready tasks the one with the higher priority starts first."""
-    working_dir: Text | None = None
-    """Where it runs, relative to the plan's own directory."""
-    shutdown: ShutdownSection | None = None
-    """How it is stopped."""
-    executor: Executor | None = None
-    """Where it is run."""
+    retry: Retry | None = Field(default=None, description="Retries after a failure: a number, or a mapping.")
+    timeout: Limit | None = Field(
+        default=None, description="The time an attempt may take; `never` for no limit."
+    )
+    stall_after: Limit | None = Field(
+        default=None,
+        description="The time without a sign of life until it counts as stalled, or `never`.",
+    )
+    stall_measure: StallMeasure | None = Field(
+        default=None, description="What a stall is measured by: silence, or the time elapsed."
+    )
+    skip_on_failure: Truth | None = Field(
+        default=None, description="End as skipped instead of failed, and let dependents run."
+    )
+    priority: Priority | None = Field(
+        default=None, description="Of two ready tasks the one with the higher priority starts first."
+    )
+    working_dir: Text | None = Field(
+        default=None, description="Where it runs, relative to the plan's own directory."
+    )
+    shutdown: ShutdownSection | None = Field(default=None, description="How it is stopped.")
+    executor: Executor | None = Field(default=None, description="Where it is run.")
 
 
 class TaskSection(DefaultsSection):
@@ -146,41 +147,42 @@ class TaskSection(DefaultsSection):
         json_schema_extra={"oneOf": [{"required": ["run"]}, {"required": ["simulate"]}]}
     )
 
-    run: Run | None = None
-    """A string for `sh -c`, or a list: a program and its arguments, without a shell."""
-    simulate: SimulateSection | None = None
-    """Only pretend to run."""
-    needs: Needs | None = None
-    """The tasks that must have ended before, as a list, or as a mapping to how they must have ended."""
-    depends_on: Needs | None = None
-    """Another spelling of needs."""
-    env: Environment | None = None
-    """Environment variables, over those of the plan."""
-    description: Text | None = None
-    """For people."""
+    run: Run | None = Field(
+        default=None,
+        description="A string for `sh -c`, or a list: a program and its arguments, without a shell.",
+    )
+    simulate: SimulateSection | None = Field(default=None, description="Only pretend to run.")
+    needs: Needs | None = Field(
+        default=None,
+        description="The tasks that must end before: a list, or a mapping to how they must end.",
+    )
+    depends_on: Needs | None = Field(default=None, description="Another spelling of needs.")
+    env: Environment | None = Field(
+        default=None, description="Environment variables, over those of the plan."
+    )
+    description: Text | None = Field(default=None, description="For people.")
 
 
 class PlanSection(Section):
     """A plan: a graph of tasks that plandeck runs."""
 
-    name: Name | None = None
-    """What the plan is called; without it, the name of its file."""
-    goal: Text | None = None
-    """What it is good for, beyond this run."""
-    description: Text | None = None
-    """For people."""
-    failure_mode: FailureMode | None = None
-    """What one failed task means for the others."""
-    max_parallel: Slots | None = None
-    """How many tasks run at the same time."""
-    skip_on_failure: Truth | None = None
-    """The same for every task that does not say otherwise."""
-    env: Environment | None = None
-    """Environment variables for every task."""
-    defaults: DefaultsSection | None = None
-    """Settings for every task that has none of its own."""
-    tasks: dict[str, TaskSection]
-    """The tasks by their names."""
+    name: Name | None = Field(
+        default=None, description="What the plan is called; without it, the name of its file."
+    )
+    goal: Text | None = Field(default=None, description="What it is good for, beyond this run.")
+    description: Text | None = Field(default=None, description="For people.")
+    failure_mode: FailureMode | None = Field(
+        default=None, description="What one failed task means for the others."
+    )
+    max_parallel: Slots | None = Field(default=None, description="How many tasks run at the same time.")
+    skip_on_failure: Truth | None = Field(
+        default=None, description="The same for every task that does not say otherwise."
+    )
+    env: Environment | None = Field(default=None, description="Environment variables for every task.")
+    defaults: DefaultsSection | None = Field(
+        default=None, description="Settings for every task that has none of its own."
+    )
+    tasks: dict[str, TaskSection] = Field(description="The tasks by their names.")
 
 
 SECTIONS: Final[dict[str, type[Section]]] = {

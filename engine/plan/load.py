@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from engine.errors import Fault, PlanInvalid
-from engine.plan.compose import Tree, compose
+from engine.plan.compose import Tree, compose, line_and_column
 from engine.plan.document import PlanSection
 from engine.plan.graph import Graph
 from engine.plan.model import Plan
@@ -100,7 +100,7 @@ class _Origin(NamedTuple):
             name=self.stem,
             directory=str(self.directory),
             source=None if self.path is None else str(self.path),
-            lines={name: key.line + 1 for name, (key, _) in lines.items()},
+            lines={name: line_and_column(key)[0] for name, (key, _) in lines.items()},
         )
         Graph(plan, tangles)
         return plan
