@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from textual.app import App, ComposeResult
+from textual.events import Key
 from textual.geometry import Region
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 from textual.strip import Strip
 from textual.widgets import Input
@@ -19,6 +21,9 @@ from tests.support.events import EventFactory
 from tui.present import Look
 from tui.widgets.lines import LinePane
 from tui.widgets.task_pane import TaskPane
+
+ROUNDS: Final = 3
+"""A key makes an action, that a message, that a layout: no chain is longer."""
 
 P = TypeVar("P", bound=LinePane[Any])
 
@@ -103,11 +108,22 @@ class Scene(Generic[P]):
         self._shown += len(fresh)
         self.view.apply(fresh)
         self.pane.update_from(self.view.drain_changes(), self.events.offset)
-        await self.pilot.pause()
+        await self.settle()
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-        await self.pilot.pause()
+        for key in keys:
+            name = _character_to_key(key) if len(key) == 1 else key
+            self.app.post_message(Key(name, key if len(key) == 1 else None))
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Let every widget have seen its messages, and those that came of them; and paint.
+
+        Unlike the pilot's `pause` it does not wait for an idle processor, which a busy machine never has.
+        """
+        for _ in range(ROUNDS):
+            await self.pilot._wait_for_screen()
+            self.app.screen._on_timer_update()
 
     def forget(self) -> None:
         self.drawn.clear()
@@ -149,7 +165,6 @@ async def scene_of(
     pane = make(view)
     app = Stage(pane, look or Look())
     async with app.run_test(size=size) as pilot:
-        await pilot.pause()
         pane.focus()
         scene = Scene(pane, view, app, pilot)
         await scene.tick()

@@ -115,7 +115,7 @@ async def test_the_log_of_the_task_selected_replaces_the_one_before(files: Files
         assert scene.lines == ["of unit"]
         assert scene.pane.selected == 1
         scene.pane.select(0)
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.lines[-1] == "line 49"
 
 
@@ -207,7 +207,7 @@ async def test_following_can_be_switched(files: Files) -> None:
         await scene.tick()
         assert scene.lines[-1] == "line 5"
         scene.pane.follow = True
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.lines[-1] == "line 8"
 
 
@@ -216,7 +216,7 @@ async def test_the_wheel_stops_it_too(files: Files) -> None:
         files.write(0, 1, numbered(range(20)))
         await scene.tick()
         await scene.pilot._post_mouse_events([MouseScrollUp], scene.pane)
-        await scene.pilot.pause()
+        await scene.settle()
         assert not scene.pane.follow
         assert scene.lines[-1] == "line 17"
 
@@ -243,14 +243,14 @@ async def test_long_lines_are_cut_and_can_be_looked_at_further_to_the_right(file
         await scene.tick()
         assert scene.lines == ["0123456789012345678…", "short"]
         scene.pane.action_scroll_right()
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.lines == ["6789012345678901234…"]
         assert scene.pane.note == "following · from column 17"
         scene.pane.action_scroll_right()
         scene.pane.action_scroll_left()
         scene.pane.action_scroll_left()
         scene.pane.action_scroll_left()
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.lines == ["0123456789012345678…", "short"]
 
 
@@ -259,7 +259,7 @@ async def test_wrapped_lines_go_on_in_the_next_row_and_no_wide_character_is_cut_
         files.write(0, 1, "0123456789abc\n日本語日本語\n\nend\n".encode())
         await scene.tick()
         scene.pane.wrap = True
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.lines == ["0123456789", "abc", "日本語日本", "語", "", "end"]
         assert scene.pane.note == "following · wrapped"
         scene.pane.action_scroll_right()
@@ -291,10 +291,10 @@ async def test_wrapping_follows_the_width_and_keeps_the_line_that_is_looked_at(f
         await scene.tick()
         await scene.press("g", "j", "j", "j")
         scene.pane.wrap = True
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.lines[0].startswith("03")
         await scene.pilot.resize_terminal(40, 5)
-        await scene.pilot.pause()
+        await scene.settle()
         assert all(line.endswith("x" * 18) for line in scene.lines)
         scene.pane.wrap = False
         assert not scene.pane.follow
@@ -341,7 +341,7 @@ async def test_what_is_found_is_in_view_and_marked_and_the_log_stands_still(file
         files.write(0, 1, numbered(range(100)) + b"\x1b[31mAn ERR\x1b[0mOR here\n" + numbered(range(50)))
         await scene.tick()
         assert scene.pane.find_next("error")
-        await scene.pilot.pause()
+        await scene.settle()
         assert not scene.pane.follow
         row = scene.lines.index("An ERROR here")
         segments = list(scene.strips[row])
@@ -357,7 +357,7 @@ async def test_find_goes_on_from_where_it_was_and_round_the_ends(files: Files) -
 
         async def found(step: int) -> str:
             assert scene.pane.find_next("7") if step > 0 else scene.pane.find_previous("7")
-            await scene.pilot.pause()
+            await scene.settle()
             [line] = [line for line in scene.lines if "7" in line]
             return line
 
@@ -378,7 +378,7 @@ async def test_found_in_wrapped_lines(files: Files) -> None:
         files.write(0, 1, b"x" * 95 + b"\n" + "straße 日本語 needle\n".encode() + numbered(range(20)))
         await scene.tick()
         assert scene.pane.find_next("needle")
-        await scene.pilot.pause()
+        await scene.settle()
         assert "straße 日" in scene.lines
         assert scene.pane.find_next("STRASSE") is True
 
@@ -437,7 +437,7 @@ async def test_a_line_of_a_gigabyte_shows_its_beginning_and_says_that_it_goes_on
         await scene.tick()
         assert scene.lines == ["begins " + "x" * 31 + "…"]
         scene.pane.wrap = True
-        await scene.pilot.pause()
+        await scene.settle()
         assert "".join(scene.lines).endswith("xxx (this line goes on in the file)")
         assert scene.pane.line_count == -(-(LINE_BYTES + 34) // 39)
 
@@ -445,11 +445,11 @@ async def test_a_line_of_a_gigabyte_shows_its_beginning_and_says_that_it_goes_on
 async def test_while_hidden_nothing_is_read(files: Files) -> None:
     async with log_scene(files) as scene:
         scene.pane.display = False
-        await scene.pilot.pause()
+        await scene.settle()
         files.write(0, 1, b"first\n")
         await scene.tick()
         assert scene.pane.line_count == 0
         scene.pane.display = True
-        await scene.pilot.pause()
+        await scene.settle()
         await scene.tick()
         assert scene.lines == ["first"]

@@ -122,7 +122,7 @@ async def test_the_same_rows_at_forty_columns() -> None:
 async def test_the_columns_follow_the_width_of_the_terminal() -> None:
     async with scene_of(TaskTable, PLAN, size=(40, 8)) as scene:
         await scene.pilot.resize_terminal(72, 8)
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.lines[1] == "  ◎ build    ready       -     - the run has not begun"
 
 
@@ -172,7 +172,7 @@ async def test_the_ascii_table() -> None:
     async with scene_of(TaskTable, PLAN, size=(72, 8), look=Look(plain=True)) as scene:
         await some_of_everything(scene)
         await scene.press("space")
-        assert [line[:4] for line in scene.lines[1:]] == [" *+ ", "  ~ ", "  X ", "  . ", "  * "]
+        assert [line[:4] for line in scene.lines[1:]] == ["* + ", "  ~ ", "  X ", "  . ", "  * "]
 
 
 # ── order and filters ───────────────────────────────────────────────────────────────────────────
@@ -241,17 +241,17 @@ async def test_filter_by_name_and_by_the_word_for_a_state() -> None:
 async def test_a_filter_says_what_it_does_and_what_it_leaves() -> None:
     async with scene_of(TaskTable, PLAN, size=(72, 8)) as scene:
         scene.pane.filter("Li")
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.pane.note == "/li · 2 of 5"
         scene.pane.filter("\x1b[2J[red]nothing")
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.lines[1:] == [" no task matches [red]nothing"]
         assert scene.pane.selected is None
         scene.pane.action_failed_only()
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.lines[1:] == [" no task matches [red]nothing and failed"]
         scene.pane.filter("")
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.lines[1:] == [" no task has failed"]
         assert scene.pane.note == "failed only · 0 of 5"
         scene.pane.action_failed_only()
@@ -283,7 +283,7 @@ async def test_the_cursor_keeps_its_task_through_filters() -> None:
         scene.pane.filter("")
         assert scene.selected == "publish"
         scene.pane.filter("build")
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.app.told == [("highlighted", scene.index("build"))]
         scene.pane.select(scene.index("docs"))
         assert scene.selected == "build", "it is not shown"
@@ -294,9 +294,9 @@ async def test_space_marks_and_goes_on_and_marks_can_be_taken_away() -> None:
         await scene.press("space", "space", "k", "space")
         assert scene.pane.marked == {scene.index("build")}
         assert scene.pane.note == "1 marked"
-        assert [line[:2] for line in scene.lines[1:]] == [" •", "  ", "  ", "  ", "  "]
+        assert [line[:2] for line in scene.lines[1:]] == ["• ", "  ", "  ", "  ", "  "]
         scene.pane.clear_marks()
-        await scene.pilot.pause()
+        await scene.settle()
         assert [line[:2] for line in scene.lines[1:]] == ["  "] * 5
 
 
@@ -322,7 +322,7 @@ async def test_another_view_of_the_plan_keeps_cursor_order_and_filter() -> None:
         scene.events.started("lint")
         view.apply(scene.events.events)
         scene.pane.rebind(view)
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.selected == "publish"
         assert scene.lines[1].startswith("  ◐ lint ")
         assert len(scene.lines) == 3
@@ -393,7 +393,7 @@ async def test_what_is_out_of_sight_is_looked_at_only_when_it_comes_into_sight()
         assert asked == []
         assert scene.painted == []
         scene.pane.select(5_100)
-        await scene.pilot.pause()
+        await scene.settle()
         assert "running" in scene.lines[23]
         assert min(asked) >= 5_070
         assert max(asked) <= 5_130
@@ -410,11 +410,11 @@ async def test_moving_the_cursor_draws_two_lines() -> None:
 async def test_what_is_hidden_is_drawn_when_it_is_shown_again() -> None:
     async with scene_of(TaskTable, CROWD, size=(80, 24)) as scene:
         scene.pane.display = False
-        await scene.pilot.pause()
+        await scene.settle()
         scene.events.started("t3")
         await scene.tick(2)
         scene.pane.display = True
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.lines[4].startswith("  ◐ t3 ")
 
 
@@ -423,7 +423,7 @@ async def test_another_look_is_drawn_at_the_next_tick_all_over() -> None:
         scene.app.look = Look(plain=True)
         scene.pane.notify_style_update()
         scene.pane.refresh()
-        await scene.pilot.pause()
+        await scene.settle()
         assert [line[2] for line in scene.lines[1:]] == ["o", ".", ".", ".", "o"]
 
 

@@ -209,7 +209,7 @@ async def test_the_window_follows_the_cursor() -> None:
 async def test_selecting_says_nothing_so_that_panes_can_follow_one_another() -> None:
     async with scene_of(PlanTree, RELEASE) as scene:
         scene.pane.select(4)
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.selected == "publish"
         assert scene.app.told == []
 
@@ -221,7 +221,7 @@ async def test_a_click_selects_a_second_opens_and_one_on_the_glyph_folds() -> No
         await scene.pilot.click(scene.pane, offset=(6, 1), times=2)
         assert scene.app.told[-1] == ("opened", 1)
         await scene.pilot.click(scene.pane, offset=(3, 2))
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.lines[2] == " └ ○ lint ▸ 2○"
         assert scene.selected == "lint"
         await scene.pilot.click(scene.pane, offset=(6, 8))
@@ -341,7 +341,7 @@ async def test_a_task_shown_in_a_fold_has_no_branch_of_its_own_there() -> None:
         await scene.press("left")
         assert scene.selected == "build"
         scene.pane.action_toggle_fold()
-        await scene.pilot.pause()
+        await scene.settle()
         assert len(scene.lines) == 4, "the folds within are still there"
 
 
@@ -370,10 +370,10 @@ async def test_where_all_tasks_have_a_line_nothing_folds_by_itself() -> None:
         await scene.tick(1)
         assert len(scene.lines) == 9
         await scene.pilot.resize_terminal(30, 6)
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.lines[1] == row(" ├ ✔ t1 ▸ 1✔", "0:00")
         await scene.pilot.resize_terminal(30, 12)
-        await scene.pilot.pause()
+        await scene.settle()
         assert len(scene.lines) == 9
 
 
@@ -419,7 +419,7 @@ async def test_another_view_of_the_plan_keeps_cursor_and_folds() -> None:
         scene.events.started("unit")
         view.apply(scene.events.events)
         scene.pane.rebind(view)
-        await scene.pilot.pause()
+        await scene.settle()
         assert scene.selected == "lint"
         assert scene.lines[1:3] == [row(" ├ ◐ unit", "0:00"), " └ ○ lint ▸ 2○"]
 

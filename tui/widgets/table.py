@@ -321,8 +321,8 @@ class TaskTable(TaskPane[Row]):
         name = look.muted if waits else look.text
         mark = "*" if look.plain else "•"
         segments = [
-            Segment(f" {mark if row.marked else ' '}", look.accent),
-            Segment(f"{look.glyph(row.state)} ", state),
+            Segment(mark if row.marked else " ", look.accent),
+            Segment(f" {look.glyph(row.state)} ", state),
             Segment(self._fit(self.names[self._rows[line]], widths.task, look), name),
         ]
         if widths.state:
