@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -33,6 +34,10 @@ UNLIMITED: Final = sys.maxsize
 
 PATIENCE: Final = 0.5
 """Seconds that the summary waits for a reader of the lines before it."""
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LOST: Final = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
+"""What a failed write means where it is no fault: nobody reads any more, or the terminal has gone."""
 
 STDOUT: Final = 1
 STDERR: Final = 2
@@ -90,7 +95,9 @@ class _Hosting:
 
     async def last(self) -> int:
         """Return the exit code once the run has ended and all has been said."""
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
+        # one that we were started to ignore (nohup, a job in the background) stays ignored
+        heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        with anyio.open_signal_receiver(*heeded) as received:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._obey, received, group.cancel_scope)
                 group.start_soon(self._stop_unread)
@@ -164,10 +171,12 @@ class _Hosting:
     async def _stop_unread(self) -> None:
         """Nobody reads what the run says any more (`| head`): stop it, as other programs stop."""
         await self._out.failed.wait()
-        if isinstance(self._out.failure, BrokenPipeError):
-            self._interrupted_by = signal.SIGPIPE
+        failure = self._out.failure
+        number = _LOST.get(failure.errno or 0) if failure else None
+        if number is not None:
+            self._interrupted_by = number
         else:
-            self._tell(f"cannot write the output: {self._out.failure}")
+            self._tell(f"cannot write the output: {failure}")
         await self._send(CancelPlan(actor="closed output", interrupted=True))
 
     async def _send(self, command: Command) -> None:

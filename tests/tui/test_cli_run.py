@@ -12,7 +12,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -39,6 +39,13 @@ tasks:
   other: {run: 'true'}
   after: {run: 'true', needs: [other]}
 """
+TALKATIVE = """\
+tasks:
+  wait: {run: exec sleep 600, priority: 90}
+  talk:
+    simulate: {duration: 1s, fail_rate: 1}
+    retry: {limit: 100, delay: 0s}
+"""
 FIRST = [f"t{number}" for number in range(100)]
 
 
@@ -64,9 +71,14 @@ def plan(tmp_path: Path) -> Write:
 
 
 @contextmanager
-def running(*arguments: str | Path, **streams: int) -> Iterator[subprocess.Popen[str]]:
-    """The real command in a process of its own. It must have ended when the block ends."""
-    command = [*PLANDECK, *map(str, arguments)]
+def running(
+    *arguments: str | Path, before: Sequence[str] = (), **streams: int
+) -> Iterator[subprocess.Popen[str]]:
+    """The real command in a process of its own, which must have ended when the block ends.
+
+    before: an argv that runs the command given after it.
+    """
+    command = [*before, *PLANDECK, *map(str, arguments)]
     pipes: dict[str, int] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, text=True, **pipes)  # type: ignore[call-overload]
     try:
@@ -233,6 +245,28 @@ def test_signal_stops_what_runs(plan: Write, number: signal.Signals, code: int, 
     assert is_gone(pid)
 
 
+def test_signal_that_nohup_ignores_stays_ignored(plan: Write) -> None:
+    with running("run", plan(LONG), before=["sh", "-c", 'trap "" HUP; exec "$@"', "-"]) as plandeck:
+        pid_of_task(plandeck.stdout)
+        plandeck.send_signal(signal.SIGHUP)
+        plandeck.send_signal(signal.SIGTERM)
+        plandeck.communicate(timeout=30)
+    assert plandeck.returncode == 143
+
+
+def test_lost_terminal_stops_the_run(plan: Write) -> None:
+    """Also where no SIGHUP tells of it: the first line that cannot be written does."""
+    ours, theirs = os.openpty()
+    with running("run", plan(TALKATIVE), "--plain", "--speed", "100", stdout=theirs) as plandeck:
+        os.close(theirs)
+        while b"pid " not in os.read(ours, 65536):
+            continue
+        os.close(ours)
+        err = plandeck.stderr.read()
+    assert plandeck.wait() == 129
+    assert not err
+
+
 def test_second_interrupt_kills(plan: Write) -> None:
     with running("run", plan(STUBBORN)) as plandeck:
         pid = pid_of_task(plandeck.stdout)
@@ -247,11 +281,7 @@ def test_second_interrupt_kills(plan: Write) -> None:
 
 def test_closed_output_stops_the_run(plan: Write) -> None:
     """`plandeck run PLAN | head`: quietly, and with nothing left running."""
-    path = plan(
-        "tasks: {wait: {run: exec sleep 600, priority: 90}, talk: {simulate: {duration: 1s, fail_rate: 1},"
-        " retry: {limit: 100, delay: 0s}}}"
-    )
-    with running("run", path, "--speed", "100") as plandeck:
+    with running("run", plan(TALKATIVE), "--speed", "100") as plandeck:
         pid = pid_of_task(plandeck.stdout)
         plandeck.stdout.close()
         err = plandeck.stderr.read()
