@@ -196,17 +196,11 @@ class Consequences:
     # ── bringing back ───────────────────────────────────────────────────────────────────────────
 
     def reset(self, indices: Sequence[int], cause: str) -> None:
-        """Bring terminal tasks back to PENDING, and with them whatever they alone had blocked."""
+        """Bring tasks that are over, or in back-off, back to PENDING, and with them whatever they alone
+        had blocked."""
         for index in indices:
             self._bring_back(index, cause)
         self._recover(indices, cause)
-
-    def cut_short(self, index: int, cause: str) -> None:
-        """End a back-off at once, on a person's word."""
-        self._ledger.forget(index)
-        self._ledger.causes[index] = cause
-        self.go_on(index)
-        self._recorder.emit_task(TaskReset, index, cause)
 
     def _bring_back(self, index: int, cause: str) -> None:
         ledger = self._ledger

@@ -355,6 +355,8 @@ class Scheduler:
         stop = ledger.stops.pop(index)
         if outcome.kind is OutcomeKind.SUCCESS:
             # one that is stopped says STOPPED: this one had done its work before the word reached it
+            if not ledger.was_taken_up(index):
+                ledger.open_record(index, self.recorder.offset, "")
             self._succeed(index, outcome)
             return
         if stop.kind is StopKind.TIMEOUT:

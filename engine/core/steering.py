@@ -88,7 +88,7 @@ def _retry_task(scheduler: Scheduler, command: RetryTask) -> None:
     _refuse_while_ending(scheduler)
     if state is RETRYING and not command.downstream:
         _set_going(scheduler, command.actor)
-        scheduler.consequences.cut_short(index, command.actor)
+        scheduler.consequences.reset([index], command.actor)  # and so cut its back-off short
         return
     if state not in TERMINAL:
         raise Refusal(f"{name} is {state}: only a task that is over can be retried")
