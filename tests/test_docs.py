@@ -1,0 +1,74 @@
+"""What the pages say is true: their plans are sound, their commands and options exist, their program runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.plan.load import parse_plan
+from tui.cli import cli
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "docs" / "plan-format.md", ROOT / "docs" / "command-line.md"]
+
+
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a language; "" for those that name none."""
+    return [text for name, text in FENCED.findall(page.read_text()) if name == language]
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Every plandeck command in a block, without comments, pipes and redirections: (page, argv)."""
+    for page in PAGES:
+        for block in blocks(page, ""):
+            for command in re.findall(r"(?<![\w./-])plandeck ([^|>#)\n]+)", block):
+                yield page.name, shlex.split(command.split("   ")[0])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_plans_are_sound(page: Path) -> None:
+    for text in blocks(page, "yaml"):
+        assert parse_plan(text).tasks
+
+
+@pytest.mark.parametrize(("page", "arguments"), commands())
+def test_command_and_its_options_exist(page: str, arguments: list[str]) -> None:
+    name, *rest = arguments
+    if name == "--version":
+        return
+    options = {option for parameter in cli.commands[name].params for option in parameter.opts}
+    assert {argument for argument in rest if argument.startswith("-")} <= options
+
+
+def test_every_command_and_option_is_on_the_page() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text()
+    for name, command in cli.commands.items():
+        assert f"plandeck {name}" in page
+        assert all(
+            option in page for parameter in command.params for option in parameter.opts if option[0] == "-"
+        )
+
+
+def test_embedding_example_runs(tmp_path: Path) -> None:
+    (program,) = blocks(ROOT / "README.md", "python")
+    (tmp_path / "release.yaml").write_text("tasks: {one: {run: 'true'}}")
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "XDG_STATE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stderr == ""
+    types = [line.split()[1] for line in result.stdout.splitlines()]
+    assert types == ["PLAN_STARTED", "TASK_STARTED", "TASK_COMPLETED", "PLAN_COMPLETED"]
