@@ -89,4 +89,5 @@ class RunHandle(Protocol):
         """Where the attempt's output is kept, byte for byte. The file appears with the first byte."""
 
     def last_line(self, index: int) -> str:
-        """The last line that the current attempt printed, without control characters; "" if none."""
+        """The last line that the current attempt printed, or the last one if it failed, without control
+        characters; "" if there is none."""

@@ -104,6 +104,8 @@ class Runner:
         """open_log: makes the log for (task index, attempt number, what to call when it starts)."""
         self.flights: dict[int, Flight] = {}
         """What is in flight now, by task index."""
+        self.last_words: dict[int, str] = {}
+        """The last line of output of the last attempt at each task, where that attempt failed."""
         self.watches: list[Watch] = []
         self._scheduler = scheduler
         self._dispatchers = dispatchers
@@ -313,4 +315,6 @@ class Runner:
         attempt = flight.attempt
         flight.log.close()
         del self.flights[attempt.index]
+        if outcome.kind is OutcomeKind.FAILED:
+            self.last_words[attempt.index] = flight.log.last_line
         self.post(AttemptFinished(index=attempt.index, attempt=attempt.number, outcome=outcome))

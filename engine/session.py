@@ -86,7 +86,7 @@ class Run:
 
     def last_line(self, index: int) -> str:
         flight = self._runner.flights.get(index)
-        return flight.log.last_line if flight else ""
+        return flight.log.last_line if flight else self._runner.last_words.get(index, "")
 
     def _note(self, events: Sequence[Event]) -> None:
         """Keep what the result is made of."""

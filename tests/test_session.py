@@ -407,6 +407,7 @@ class TestWithProcesses:
         async with open_run(plan, directory=tmp_path) as run:
             result = await run.wait()
             assert run.log_path(0, 1).read_bytes() == b"hello\n"
+            assert run.last_line(0) == "hello"
         assert result.failures[0].exit_code == 3
 
     async def test_leaving_the_block_leaves_no_process(self, tmp_path: Path) -> None:
