@@ -446,7 +446,7 @@ async def test_a_second_that_passed_repaints_the_time_of_what_runs_and_no_more()
         scene.forget()
         await scene.tick(1)
         assert scene.drawn == [3]
-        assert scene.painted == [Region(35, 3, 4, 1)]
+        assert scene.painted == [Region(38, 3, 1, 1)]
         assert scene.lines[3].endswith("0:01")
 
 

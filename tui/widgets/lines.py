@@ -265,12 +265,27 @@ def changed_columns(old: Strip, new: Strip) -> list[tuple[int, int]]:
     x = 0
     for was, now, width in zip(before, after, widths, strict=True):
         if was != now:
-            if spans and x - spans[-1][1] <= NEAR:
-                spans[-1] = (spans[-1][0], x + width)
+            start, end = _difference(was, now)
+            if spans and x + start - spans[-1][1] <= NEAR:
+                spans[-1] = (spans[-1][0], x + end)
             else:
-                spans.append((x, x + width))
+                spans.append((x + start, x + end))
         x += width
     return spans
+
+
+def _difference(was: Segment, now: Segment) -> tuple[int, int]:
+    """The cells in which two segments of one width differ: from the first to one past the last."""
+    width = now.cell_length
+    if was.style != now.style or not was.text.isascii() or not now.text.isascii():
+        return 0, width
+    start = _shared(was.text, now.text)
+    return start, width - _shared(was.text[:start:-1], now.text[:start:-1])
+
+
+def _shared(one: str, other: str) -> int:
+    """How many letters two texts begin with alike."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=True)) if a != b), len(one))
 
 
 def _blanks(segment: Segment) -> int:

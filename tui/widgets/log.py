@@ -5,29 +5,24 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import ClassVar, Final, NamedTuple
 
-from rich.cells import cell_len
-from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import BindingType
-from textual.strip import Strip
 
 from engine.handle import RunHandle
 from engine.view.run_view import Changes, RunView
-from engine.view.text import Colour, Span, one_line, plain, styled
-from engine.view.text import Style as OutputStyle
+from engine.view.text import one_line, plain
 from tui.keymap import Place, bindings
 from tui.present import Look
 from tui.widgets.lines import LinePane
 from tui.widgets.log_tail import LINE_BYTES, Line, LogTail
+from tui.widgets.output import count_rows, draw_output, nth_row
 
 SIDEWAYS: Final = 16
 """Columns that a step to the side goes."""
-CUT: Final[Span] = (" (this line goes on in the file)", OutputStyle(dim=True))
 PARTS: Final = LINE_BYTES + 1
 """More than the rows that any line can be wrapped into."""
 
@@ -189,7 +184,7 @@ class LogPane(LinePane[Piece]):
         lines = self._lines
         known = self._heights[max(0, first - self._heights_from) : -1]
         width = self.line_width
-        self._heights = known + [_height(line, width) for line in lines[len(known) :]]
+        self._heights = known + [count_rows(line, width) for line in lines[len(known) :]]
         self._heights_from = first
         self._starts = list(accumulate(self._heights, initial=0))
 
@@ -212,20 +207,10 @@ class LogPane(LinePane[Piece]):
         return Piece(self._lines[place], part, self._sought)
 
     def draw_line(self, line: int, content: Piece, look: Look) -> tuple[Sequence[Segment], Style]:
-        data = content.line
         width = self.line_width
-        if isinstance(data, int):
-            mark = "..." if look.plain else "⋯"
-            return [Segment(f"{mark} {_amount(data)} more stand in the file {mark}", look.muted)], look.text
-        segments = [Segment(words, _rich_style(style, look.monochrome)) for words, style in _spans(data)]
-        if content.sought:
-            segments = list(_marked(segments, content.sought, look))
-        strip = Strip(segments)
+        strip = draw_output(content.line, content.sought, look)
         if self._wrap:
-            words = strip.text
-            start, end = _chop(words, width)[content.part]
-            before = cell_len(words[:start])
-            return list(strip.crop(before, before + cell_len(words[start:end]))), look.text
+            return list(nth_row(strip, content.part, width)), look.text
         start, end = self._column, self._column + width
         if strip.cell_length > end:
             return [*strip.crop(start, end - 1), Segment(look.ellipsis, look.muted)], look.text
@@ -363,79 +348,3 @@ class LogPane(LinePane[Piece]):
                 break
         self.redraw_changed()
         return self._found is not None
-
-
-def _chop(words: str, width: int) -> list[tuple[int, int]]:
-    """Where a line is broken so that no part takes more than `width` cells; one part at least."""
-    width = max(2, width)  # or a wide character would fit nowhere
-    if words.isascii():
-        return [(at, at + width) for at in range(0, max(1, len(words)), width)]
-    parts: list[tuple[int, int]] = []
-    start = used = 0
-    for at, character in enumerate(words):
-        cells = cell_len(character)
-        if used + cells > width:
-            parts.append((start, at))
-            start, used = at, 0
-        used += cells
-    return [*parts, (start, len(words))]
-
-
-def _height(line: Line, width: int) -> int:
-    if isinstance(line, int) or (len(line) <= width and b"\t" not in line):
-        return 1  # no character takes more cells than bytes, but for the tab
-    return len(_chop("".join(words for words, _ in _spans(line)), width))
-
-
-def _spans(line: bytes) -> list[Span]:
-    spans = styled(line)
-    if len(line) >= LINE_BYTES:
-        spans.append(CUT)
-    return spans
-
-
-def _amount(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
-
-
-def _marked(segments: Sequence[Segment], sought: str, look: Look) -> Iterator[Segment]:
-    """The same, with what is sought in the colour of what is found."""
-    words = "".join(segment.text for segment in segments)
-    folded = words.casefold()
-    if len(folded) != len(words):  # "ß" and its like: places would not agree
-        folded = words.lower() if len(words.lower()) == len(words) else words
-    cuts: list[int] = []
-    at = folded.find(sought)
-    while at >= 0:
-        cuts += (at, at + len(sought))
-        at = folded.find(sought, cuts[-1])
-    start = 0
-    for words, style, _ in segments:
-        end = start + len(words)
-        inner = [start, *(cut for cut in cuts if start < cut < end), end]
-        for left, right in pairwise(inner):
-            is_found = bisect_right(cuts, left) % 2 == 1
-            yield Segment(words[left - start : right - start], look.found if is_found else style)
-        start = end
-
-
-@lru_cache(maxsize=1024)
-def _rich_style(style: OutputStyle, monochrome: bool) -> Style:
-    return Style(
-        color=None if monochrome else _rich_colour(style.fg),
-        bgcolor=None if monochrome else _rich_colour(style.bg),
-        bold=style.bold or None,
-        dim=style.dim or None,
-        italic=style.italic or None,
-        underline=style.underline or None,
-        reverse=style.reverse or None,
-    )
-
-
-def _rich_colour(colour: Colour) -> Color | None:
-    if colour is None:
-        return None
-    return Color.from_ansi(colour) if isinstance(colour, int) else Color.from_rgb(*colour)
