@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -56,6 +56,10 @@ def parse_plan(
         return origin.plan(decoded(content, origin.file) if isinstance(content, bytes) else content)
 
 
+MOST: Final = 1_000
+"""Faults that are told of one plan."""
+
+
 class _Origin(NamedTuple):
     """Where a plan comes from. file: its name in faults. directory, path: absolute."""
 
@@ -81,19 +85,22 @@ class _Origin(NamedTuple):
 
         findings: what is known already. tree: where everything stands, if it comes from text.
         """
-        section = None
+        section, hidden = None, 0
         try:
             section = PlanSection.model_validate(document)
         except ValidationError as error:
             # Composing has said already where nothing stands.
             details = error.errors(include_url=False)
-            findings += [explained(one) for one in details if tree is None or one["input"] is not None]
+            details = [one for one in details if tree is None or one["input"] is not None]
+            findings += map(explained, details[:MOST])
+            hidden = len(details[MOST:])
 
         def tangles() -> list[Fault]:
             return self.faults(tangled_needs(document), tree)
 
         if section is None or findings or (tree is not None and tree.faults):
-            raise PlanInvalid([*(tree.faults if tree else ()), *self.faults(findings, tree), *tangles()])
+            faults = [*(tree.faults if tree else ()), *self.faults(findings, tree), *tangles()]
+            raise PlanInvalid(self.told(faults, hidden))
         lines = tree.root["tasks"].marks if tree is not None else {}
         plan = resolve(
             section,
@@ -102,24 +109,27 @@ class _Origin(NamedTuple):
             source=None if self.path is None else str(self.path),
             lines={name: line_and_column(key)[0] for name, (key, _) in lines.items()},
         )
-        Graph(plan, tangles)
+        Graph(plan, lambda: self.told(tangles()))
         return plan
 
     def recorded(self, recording: Recording, text: str) -> Plan:
         """The plan of a recorded workflow."""
 
         def faults(findings: Iterable[Finding]) -> list[Fault]:
-            return self.faults(findings, compose(text, self.file))
+            try:
+                return self.faults(findings, compose(text, self.file))
+            except PlanInvalid:  # good JSON, but more of it than YAML is read here: without places, then
+                return self.faults(findings, None)
 
         if recording.findings:
-            raise PlanInvalid(faults(recording.findings))
+            raise PlanInvalid(self.told(faults(recording.findings)))
         plan = Plan(
             name=recording.name or self.stem,
             tasks=tuple(recording.tasks),
             directory=str(self.directory),
             source=None if self.path is None else str(self.path),
         )
-        Graph(plan, lambda: faults(recording.tangles()))
+        Graph(plan, lambda: self.told(faults(recording.tangles())))
         return plan
 
     def faults(self, findings: Iterable[Finding], tree: Tree | None) -> list[Fault]:
@@ -127,6 +137,14 @@ class _Origin(NamedTuple):
             (finding, tree.place(finding.path, key=finding.key) if tree else (0, 0)) for finding in findings
         )
         return [Fault(self.file, line, column, finding.message) for finding, (line, column) in places]
+
+    def told(self, faults: list[Fault], hidden: int = 0) -> list[Fault]:
+        """What is told of the faults, since nobody reads on for ever. hidden: how many more there are."""
+        if not hidden and len(faults) <= MOST:
+            return faults
+        first = sorted(faults)[:MOST]
+        message = f"{len(faults) + hidden:,} mistakes; these are {len(first):,} of them"
+        return [Fault(self.file, 0, 0, message), *first]
 
     @property
     def stem(self) -> str:

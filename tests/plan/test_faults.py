@@ -254,6 +254,18 @@ def test_more_values_than_any_plan_has(monkeypatch: pytest.MonkeyPatch) -> None:
     assert faults("a: [1, 2, 3, 4]\nb: [1, 2, 3, 4]") == ["f:2:14: more than 10 values in one plan"]
 
 
+def test_a_thousand_mistakes_are_enough() -> None:
+    many = "".join(f"  t{index}: {{run: 5, needs: [x]}}\n" for index in range(1500))
+    told = faults(f"tasks:\n{many}")
+    assert len(told) == 1001
+    assert told[:2] == [
+        "f: 3,000 mistakes; these are 1,000 of them",
+        "f:2:13: run must be a command, not a number; in quotes it is taken as one",
+    ]
+    unknown = faults("tasks:\n" + "".join(f"  t{index}: {{run: x, needs: [x]}}\n" for index in range(1001)))
+    assert unknown[:2] == ["f: 1,001 mistakes; these are 1,000 of them", "f:2:24: unknown task 'x'"]
+
+
 def test_bytes_that_are_not_utf8() -> None:
     text = "name: bl\u00e5b\u00e6r\ngoal: \u00e6".encode()
     assert faults(text + b"\xff\n") == ["f:2:8: byte 0xff is not UTF-8; a plan is written in UTF-8"]

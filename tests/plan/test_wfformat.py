@@ -192,3 +192,10 @@ def test_what_is_no_json_is_read_as_yaml() -> None:
         "f:1:25: not YAML: did not find expected node content while parsing a flow node that begins on line 1"
     ]
     assert faults('{"workflow": ' + "[" * 100_000) == ["f:1:77: nested more than 64 deep"]
+
+
+def test_a_workflow_with_more_values_than_a_plan_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.plan.compose.VALUES", 10)
+    text = flat({"id": "a"}, {"id": "b", "children": ["a", "nobody"]}, files=list(range(20)))
+    assert faults(text) == ["f: unknown task 'nobody'"]
+    assert len(parse_plan(text.replace("nobody", "a")).tasks) == 2
