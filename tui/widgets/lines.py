@@ -264,7 +264,7 @@ def changed_columns(old: Strip, new: Strip) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     x = 0
     for was, now, width in zip(before, after, widths, strict=True):
-        if was != now:
+        if width and was != now:
             start, end = _difference(was, now)
             if spans and x + start - spans[-1][1] <= NEAR:
                 spans[-1] = (spans[-1][0], x + end)
