@@ -206,6 +206,16 @@ async def test_rows_change_places_at_most_once_a_second_and_the_cursor_goes_with
         assert scene.app.told == []
 
 
+async def test_once_the_run_is_complete_the_rows_are_where_they_belong() -> None:
+    async with scene_of(TaskTable, PLAN, size=(72, 8)) as scene:
+        scene.pane.sort = Sort.STATE
+        scene.events.started("docs")
+        scene.events.failed("docs")
+        scene.events.plan_completed()
+        await scene.tick(0.1)
+        assert shown(scene)[0] == "docs"
+
+
 async def test_sorted_by_time_a_running_task_overtakes_a_finished_one_without_any_event() -> None:
     async with scene_of(TaskTable, PLAN, size=(72, 8)) as scene:
         scene.events.started("build")

@@ -364,6 +364,16 @@ async def test_finished_branches_fold_by_themselves_where_there_are_more_tasks_t
         assert scene.lines[1:3] == [row(" ├ ✔ t1", "0:00"), row(" │ └ ◐ t2", "0:01")]
 
 
+async def test_once_the_run_is_complete_nothing_waits_to_be_folded() -> None:
+    async with scene_of(PlanTree, bush(9), size=(30, 6)) as scene:
+        for i in range(9):
+            scene.events.started(f"t{i}")
+            scene.events.completed(f"t{i}")
+        scene.events.plan_completed()
+        await scene.tick(0.1)
+        assert scene.lines == [row(" ✔ t0 ▸ 8✔", "0:00")]
+
+
 async def test_where_all_tasks_have_a_line_nothing_folds_by_itself() -> None:
     async with scene_of(PlanTree, bush(9), size=(30, 9)) as scene:
         await finish_first_branch(scene)

@@ -21,8 +21,6 @@ from tui.keymap import Place, bindings
 from tui.present import Look, clock
 from tui.widgets.task_pane import TaskPane
 
-SORT_EVERY: Final = 1.0
-"""Seconds between two sortings: rows that change places at every tick cannot be read."""
 URGENCY: Final[dict[TaskState, int]] = {
     state: rank
     for rank, state in enumerate(
@@ -129,8 +127,6 @@ class TaskTable(TaskPane[Row]):
     ) -> None:
         self._last_line = last_line
         self._sort = Sort.PLAN
-        self._arranged_at = 0.0
-        self._unsettled = False
         self._words: list[str] = []
         self._failed_only = False
         self._columns = columns(80, TASK_LEAST)
@@ -173,8 +169,6 @@ class TaskTable(TaskPane[Row]):
         self.layout_columns()
 
     def order_tasks(self, keep: int | None) -> Sequence[int]:
-        self._arranged_at = self._now
-        self._unsettled = False
         order: Sequence[int] = range(len(self.view.tasks))
         if self._words or self._failed_only:
             order = [index for index in order if self._matches(index)]
@@ -198,7 +192,7 @@ class TaskTable(TaskPane[Row]):
             self._unsettled = self._unsettled or bool(tasks)
         elif self._sort is Sort.TIME:
             self._unsettled = self._unsettled or bool(tasks) or bool(self.view.active)
-        return self._unsettled and self._now - self._arranged_at >= SORT_EVERY
+        return False
 
     def _matches(self, index: int) -> bool:
         task = self.view.tasks[index]

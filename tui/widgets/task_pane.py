@@ -11,7 +11,7 @@ from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 
-from engine.core.state import TaskState
+from engine.core.state import RunPhase, TaskState
 from engine.view.run_view import Changes, RunView
 from engine.view.text import one_line
 from tui.keymap import Place, bindings
@@ -22,6 +22,10 @@ STILL: Final = frozenset(
     {TaskState.PENDING, TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED}
 )
 """States in which a line changes only when an event says so; in the others time alone changes it."""
+
+
+SETTLE_AFTER: Final = 1.0
+"""Seconds for which lines keep their places: what jumps at every tick cannot be read."""
 
 
 class TaskPane(LinePane[Shown]):
@@ -68,6 +72,8 @@ class TaskPane(LinePane[Shown]):
         self._rows: Sequence[int] = ()
         self._line_of: dict[int, int] = {}
         self._cursor = 0
+        self._unsettled = False  # lines are not where they belong, which can wait
+        self._arranged_at = 0.0
         self._adopt(view)
 
     # ── for subclasses ──────────────────────────────────────────────────────────────────────────
@@ -78,7 +84,8 @@ class TaskPane(LinePane[Shown]):
 
     @abstractmethod
     def note_changes(self, tasks: Iterable[int]) -> bool:
-        """Take up that `tasks` changed; return whether the lines must be arranged anew."""
+        """Take up that `tasks` changed; return whether the lines must be arranged anew at once. If it is
+        enough to do so when lines may move again, set `_unsettled`."""
 
     def adopt_view(self) -> None:
         """`view` is another one: forget what was known of the old one."""
@@ -102,7 +109,7 @@ class TaskPane(LinePane[Shown]):
     def update_from(self, changes: Changes, now: float) -> None:
         """Bring the visible lines up to `now`, an offset in seconds. Called on every tick."""
         self._now = now
-        if self.note_changes(changes.tasks):
+        if self.note_changes(changes.tasks) or (self._unsettled and self._may_settle):
             self.rearrange()
         rows = self._rows
         self.redraw_lines([line for line in self.visible_lines if self.may_differ(rows[line], changes)])
@@ -119,6 +126,10 @@ class TaskPane(LinePane[Shown]):
         self.rearrange()
 
     @property
+    def _may_settle(self) -> bool:
+        return self._now - self._arranged_at >= SETTLE_AFTER or self.view.phase is RunPhase.COMPLETE
+
+    @property
     def rows(self) -> Sequence[int]:
         return self._rows
 
@@ -128,6 +139,8 @@ class TaskPane(LinePane[Shown]):
         selected = self.selected
         keep = selected if keep is None else keep
         offset = self._cursor - self.top
+        self._unsettled = False
+        self._arranged_at = self._now
         self._rows = self.order_tasks(keep)
         self._line_of = {index: line for line, index in enumerate(self._rows)}
         self.line_count = len(self._rows)

@@ -20,8 +20,6 @@ from tui.present import Look, clock
 from tui.widgets.branches import NO_PARENT, URGENT, Branches
 from tui.widgets.task_pane import TaskPane
 
-SETTLE_AFTER: Final = 1.0
-"""Seconds between two looks at which branches have finished: what jumps at every tick cannot be read."""
 NAME_ROOM: Final = 16
 """Cells that indentation leaves to the rest of a line, however deep the plan is."""
 LEVELS: Final = range(2, 13)
@@ -74,8 +72,6 @@ class PlanTree(TaskPane[Branch]):
     ) -> None:
         self._branches = Branches(view.graph)
         self._folds_itself = False
-        self._unsettled = False
-        self._arranged_at = 0.0
         super().__init__(view, name=name, id=id, classes=classes)
 
     @property
@@ -91,8 +87,6 @@ class PlanTree(TaskPane[Branch]):
             self._branches.enter(task.index, task.state)
 
     def order_tasks(self, keep: int | None) -> Sequence[int]:
-        self._arranged_at = self._now
-        self._unsettled = False
         self._folds_itself = self._is_too_long
         return self._branches.rows(automatic=self._folds_itself, keep=keep)
 
@@ -108,7 +102,7 @@ class PlanTree(TaskPane[Branch]):
             if branches.enter(index, state) or (state not in URGENT and index in branches.guest_of):
                 self._unsettled = True
             hides_urgent = hides_urgent or (state in URGENT and self.line_of(index) is None)
-        return hides_urgent or (self._unsettled and self._now - self._arranged_at >= SETTLE_AFTER)
+        return hides_urgent
 
     def may_differ(self, index: int, changes: Changes) -> bool:
         # a folded line counts tasks that have no line of their own
