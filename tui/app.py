@@ -18,8 +18,6 @@ from engine.handle import RunHandle
 from tui.keymap import Place, bindings, effective
 from tui.palette import KeyProvider
 from tui.present import DARK, LIGHT, Look, stand_ins, variables_of, wants_ascii
-from tui.screens.dialogs import Dialog, ask_to_quit
-from tui.screens.help import HelpScreen
 from tui.screens.run import RunScreen
 from tui.terminal import TerminalApp, TerminalLost
 
@@ -49,7 +47,7 @@ class ConsoleApp(TerminalApp[None], inherit_bindings=False):
         self, run: RunHandle, *, remapped: Mapping[str, str] | None = None, ascii_only: bool | None = None
     ) -> None:
         colourless = "NO_COLOR" in os.environ
-        super().__init__(ansi_color=True if colourless else None)
+        super().__init__(ansi_color=colourless)  # not None: it would be looked up for every line
         self._run = run
         self._remapped = remapped or {}
         self._plain = wants_ascii() if ascii_only is None else ascii_only
@@ -59,6 +57,7 @@ class ConsoleApp(TerminalApp[None], inherit_bindings=False):
         self.register_theme(LIGHT)
         self.theme = "ansi-dark" if colourless else DARK.name
         self.look = self._make_look(self.current_theme)
+        self.set_class(self._plain, "-plain")
         self.set_keymap(self._remapped)
         self.run_screen = RunScreen(run, effective(self._remapped))
 
@@ -85,6 +84,8 @@ class ConsoleApp(TerminalApp[None], inherit_bindings=False):
     # ── pages ───────────────────────────────────────────────────────────────────────────────────
 
     def action_help(self) -> None:
+        from tui.screens.help import HelpScreen  # most runs end without it
+
         self.push_screen(HelpScreen(effective(self._remapped)))
 
     # ── leaving ─────────────────────────────────────────────────────────────────────────────────
@@ -94,12 +95,11 @@ class ConsoleApp(TerminalApp[None], inherit_bindings=False):
         view = self.run_screen.view
         if view.phase is RunPhase.COMPLETE or self._run.read_only:
             self.exit()
-        elif not self._is_asking:
-            self.push_screen(ask_to_quit(view), self._answered)
+        elif self.screen.id != "quit":
+            from tui.screens.dialogs import ask_to_quit
 
-    @property
-    def _is_asking(self) -> bool:
-        return isinstance(self.screen, Dialog) and self.screen.id == "quit"
+            self.clear_notifications()
+            self.push_screen(ask_to_quit(view), self._answered)
 
     def _answered(self, way: str | None) -> None:
         self._is_leaving = way is not None

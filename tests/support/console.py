@@ -50,6 +50,7 @@ class Console:
         await self.until(lambda: self.screen.view.last_seq >= len(self.run.make.events))
         self.screen.tick()
         await self.handled()
+        self.app.screen._on_timer_update()  # what is due is painted now, not at the next sixtieth of a second
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for what must come; a test that waits in vain is ended by its time-out."""

@@ -27,7 +27,7 @@ from tui.present import MODE_WORDS, look_of
 
 
 class Choice(NamedTuple):
-    """One answer. key: a letter that gives it at once."""
+    """One answer. key: a letter that gives it at once; not j or k, which move."""
 
     key: str
     label: str
@@ -144,7 +144,7 @@ def ask_to_quit(view: RunView) -> Dialog:
     choices = [Choice("s", "Stay here", "")]
     if view.phase is RunPhase.CANCELLING:
         words = ["The run is being cancelled; the console closes when all has stopped."]
-        choices.append(Choice("k", "Kill what is left, without its grace period", "kill"))
+        choices.append(Choice("h", "Hurry: kill what is left, without its grace period", "kill"))
     else:
         words = []
         if view.phase is RunPhase.DRAINING:

@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from tui.keymap import Place, bindings
 from tui.widgets.page import Page, TextLine
+from tui.widgets.scroll import fit_scrollbars
 
 
 class PageScreen(ModalScreen[None], inherit_bindings=False):
@@ -37,7 +38,9 @@ class PageScreen(ModalScreen[None], inherit_bindings=False):
             yield Static("Esc back   j k scroll", classes="hint", markup=False)
 
     def on_mount(self) -> None:
-        self.query_one(Page).focus()
+        page = self.query_one(Page)
+        fit_scrollbars(page)
+        page.focus()
 
     def action_close(self) -> None:
         self.dismiss(None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 from textual.app import ComposeResult
@@ -22,8 +22,6 @@ from tui import commands
 from tui.commands import Wish
 from tui.feed import Feed
 from tui.keymap import BY_ID, LOG_HINTS, TASK_HINTS, Hint, Place, bindings, first
-from tui.screens.detail import DetailScreen
-from tui.screens.dialogs import ReasonDialog, ask_failure_mode, ask_settlement, confirm
 from tui.widgets.alert import Alert
 from tui.widgets.find import FindBar
 from tui.widgets.footer import Footer, Offer
@@ -31,6 +29,7 @@ from tui.widgets.frame import Frame, PaneId
 from tui.widgets.gauge import Gauge
 from tui.widgets.header import RunHeader
 from tui.widgets.log import LogPane
+from tui.widgets.scroll import fit_scrollbars
 from tui.widgets.table import TaskTable
 from tui.widgets.task_pane import TaskPane
 from tui.widgets.tree import PlanTree
@@ -48,7 +47,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
     keys: the keys in force, by the id of their entry.
     """
 
-    AUTO_FOCUS = None
+    AUTO_FOCUS = "#table"
     BINDINGS: ClassVar[list[BindingType]] = bindings(Place.RUN)
 
     class Completed(Message):
@@ -100,6 +99,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
         yield self.footer
 
     def on_mount(self) -> None:
+        fit_scrollbars(*self.frame.panes)
         self.frame.bring(PaneId.TABLE)
         if self.selected is not None:
             self._follow(self.selected)
@@ -150,6 +150,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
     def _resynced(self, view: RunView) -> None:
         for widget in (self.header, self.gauge, self.plan_tree, self.table, self.log_pane, self.alert):
             widget.rebind(view)
+        for line in (self.header, self.gauge, self.alert):
+            line.renew()  # the new view has no changes to tell them of
 
     # ── panes ───────────────────────────────────────────────────────────────────────────────────
 
@@ -195,6 +197,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self._bring(PaneId.LOG)
 
     def action_details(self) -> None:
+        from tui.screens.detail import DetailScreen  # here as below: what opens later is loaded later
+
         if self.selected is not None:
             self.app.push_screen(DetailScreen(self._run, self.feed, self.selected))
 
@@ -303,7 +307,9 @@ class RunScreen(Screen[None], inherit_bindings=False):
                 self._grant(commands.failure_mode(self.view, FailureMode(mode)))
 
         if self._may_steer:
-            self.app.push_screen(ask_failure_mode(self.view), chosen)
+            from tui.screens.dialogs import ask_failure_mode
+
+            self._open(ask_failure_mode(self.view), chosen)
 
     def action_settle(self) -> None:
         tasks = self.targets
@@ -321,10 +327,12 @@ class RunScreen(Screen[None], inherit_bindings=False):
             if what == "skip":
                 self._grant(commands.skip(self.view, tasks))
             elif what == "mark":
-                self.app.push_screen(ReasonDialog(f"Mark {name} succeeded"), reasoned)
+                self._open(ReasonDialog(f"Mark {name} succeeded"), reasoned)
 
         if self._may_steer:
-            self.app.push_screen(ask_settlement(f"Settle {name} without running it?", offers), chosen)
+            from tui.screens.dialogs import ReasonDialog, ask_settlement
+
+            self._open(ask_settlement(f"Settle {name} without running it?", offers), chosen)
 
     @property
     def _may_steer(self) -> bool:
@@ -341,12 +349,17 @@ class RunScreen(Screen[None], inherit_bindings=False):
         elif wish.question is None:
             self.send(wish.commands)
         else:
+            from tui.screens.dialogs import confirm
 
             def answered(answer: str | None) -> None:
                 if answer is not None:
                     self.send(wish.commands)
 
-            self.app.push_screen(confirm(wish.question), answered)
+            self._open(confirm(wish.question), answered)
+
+    def _open(self, dialog: Screen[str | None], answered: Callable[[str | None], None]) -> None:
+        self.app.clear_notifications()  # they would lie over it
+        self.app.push_screen(dialog, answered)
 
     def send(self, wanted: Sequence[Command]) -> None:
         """Send commands, in their order. A refusal is said, not raised."""
