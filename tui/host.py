@@ -31,7 +31,6 @@ SIGNAL_BASE: Final = 128
 UNLIMITED: Final = sys.maxsize
 """A report must be whole. What a run can say is bounded by its plan, so keeping it all is safe."""
 
-
 PATIENCE: Final = 0.5
 """Seconds that the summary waits for a reader of the lines before it."""
 
@@ -91,6 +90,7 @@ class _Hosting:
         self._err, self._err_style = err
         self._signalled = anyio.Event()
         self._interrupted_by: signal.Signals | None = None
+        self._on_screen = False
         self._over = False
 
     async def last(self) -> int:
@@ -123,7 +123,9 @@ class _Hosting:
 
         async with anyio.create_task_group() as group:
             group.start_soon(leave_when_told)
+            self._on_screen = True
             await app.run_async()
+            self._on_screen = False
             group.cancel_scope.cancel()
 
     async def _show_lines(self) -> None:
@@ -165,7 +167,7 @@ class _Hosting:
             self._signalled.set()
             who = "operator" if person else number.name
             await self._send(CancelPlan(actor=who, interrupted=not person, kill=again))
-            if not self._request.console:
+            if not self._on_screen:  # the console shows it
                 self._tell("killing what still runs" if again else "stopping what runs; once more to kill it")
 
     async def _stop_unread(self) -> None:

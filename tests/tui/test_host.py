@@ -101,6 +101,24 @@ async def test_who_leaves_early_sees_the_rest_in_lines(
     assert "small succeeded" in out
 
 
+async def test_interrupt_after_leaving_early_is_answered(
+    console: type[Console], capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def leave_and_be_signalled(app: Console) -> None:
+        leaving.set()
+
+    async def interrupt() -> None:
+        await leaving.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    leaving = anyio.Event()
+    console.during = leave_and_be_signalled
+    async with anyio.create_task_group() as group:
+        group.start_soon(interrupt)
+        assert await host(request(Gate()), Style(), Style()) == 130
+    assert "once more to kill it" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 async def test_signal_ends_run_and_console(
     console: type[Console], capfd: pytest.CaptureFixture[str], number: signal.Signals, code: int
