@@ -59,10 +59,12 @@ class ProcessGroup:
     def members(self) -> list[Member] | None:
         """Who of the group is alive; None where the system does not tell. Looks at every process of
         the machine. Not to be called before the leader is reaped: orphans that have become children of
-        ours, as they do if this is process 1, are reaped on the way."""
+        ours, as they do if this is process 1, are reaped once dead."""
+        found = self._census() if (_PROC / "self" / "stat").exists() else None
         self._reap_adopted()
-        if not (_PROC / "self" / "stat").exists():
-            return None
+        return found
+
+    def _census(self) -> list[Member]:
         found: list[Member] = []
         for entry in _PROC.iterdir():
             if entry.name.isdecimal():

@@ -36,8 +36,10 @@ _FIRST_POLL: Final = 0.001
 _LAST_POLL: Final = 0.05
 """Seconds between two looks whether a group is empty, of which nothing in the kernel tells."""
 
-_CENSUS_INTERVAL: Final = 0.5
-"""Seconds between two looks at every process of the machine, while a group is being stopped."""
+_FIRST_CENSUS: Final = 0.01
+_LAST_CENSUS: Final = 0.5
+"""Seconds between two looks at every process of the machine: dead members count as well until process 1
+has reaped them, which in some containers takes it seconds, or for ever."""
 
 _NAMED_MEMBERS: Final = 3
 
@@ -78,7 +80,7 @@ class ProcessDispatcher:
                     await process.stop(attempt)
         finally:
             process.close()
-        return _outcome(process.exit_code)
+        return process.outcome()
 
     def _spawn(self, attempt: Attempt) -> Child:
         """Raises `SpawnFailed`."""
@@ -112,12 +114,12 @@ class _Process:
     """A process under way: hands its output over as it comes, and can be stopped with its group."""
 
     def __init__(self, child: Child, output: Output, readiness: Readiness) -> None:
-        self.exit_code: int | None = None
         self._child = child
         self._group = ProcessGroup(child.pid, child.exit.pidfd)
         self._output = output
         self._readiness = readiness
         self._has_ended = False
+        self._exit_code: int | None = None
         self._stirred = Signal()
         self._fault: Exception | None = None
         self._read_size = _READ_SIZE
@@ -131,6 +133,12 @@ class _Process:
         await self._readiness.wait(self._stirred)
         if self._fault is not None:
             raise self._fault
+
+    def outcome(self) -> AttemptOutcome:
+        """How the command itself ended. Raises what its output raised meanwhile."""
+        if self._fault is not None:
+            raise self._fault
+        return _outcome(self._exit_code)
 
     def leaves_something_behind(self) -> bool:
         """Whether members of the group outlive the command; a line in its output tells which."""
@@ -147,8 +155,10 @@ class _Process:
         """Signal the group, kill what is left after the grace period or when hastened, and return when
         the group is empty. To be called in a shielded scope."""
         shutdown = attempt.task.shutdown
-        kill_at = anyio.current_time() + shutdown.grace
-        census_at = anyio.current_time() + _CENSUS_INTERVAL
+        start = anyio.current_time()
+        kill_at = start + shutdown.grace
+        interval = _FIRST_CENSUS
+        census_at = start + interval
         if not attempt.is_hastened:
             self._signal(shutdown.signal)
             self._signal(signal.SIGCONT)  # a stopped process would not see the signal
@@ -159,7 +169,8 @@ class _Process:
                 self._note(f"left running, for it may not be signalled: {_listed(self._group.members())}")
                 return
             if self._has_ended and now >= census_at:
-                census_at = now + _CENSUS_INTERVAL
+                interval = min(2 * interval, _LAST_CENSUS)
+                census_at = now + interval
                 if self._group.members() == []:
                     return
             self._stirred = Signal()
@@ -188,7 +199,7 @@ class _Process:
     def _end(self) -> None:
         """The command itself has ended."""
         self._readiness.remove(self._child.exit.fd)
-        self.exit_code = self._child.exit.reap()
+        self._exit_code = self._child.exit.reap()
         self._has_ended = True
         self._stirred.set()
 
@@ -198,16 +209,19 @@ class _Process:
             data = os.read(self._child.read_end, self._read_size)
         except BlockingIOError:
             return 0
-        self._last_byte = data[-1:]
         if len(data) == self._read_size == _READ_SIZE:
             self._widen()
+        self._write(data)
+        return len(data)
+
+    def _write(self, data: bytes) -> None:
         if self._fault is None:
+            self._last_byte = data[-1:]
             try:
                 self._output.write(data)
-            except Exception as fault:  # may run in the task of another attempt: it is not to suffer
+            except Exception as fault:  # the task that is running may be that of another attempt
                 self._fault = fault
                 self._stirred.set()
-        return len(data)
 
     def _widen(self) -> None:
         """This one writes in bulk."""
@@ -224,10 +238,8 @@ class _Process:
 
     def _note(self, text: str) -> None:
         """Say something in the output, on a line of its own."""
-        if self._fault is None:
-            start = b"" if self._last_byte == b"\n" else b"\n"
-            self._output.write(b"%splandeck: %s\n" % (start, text.encode()))
-            self._last_byte = b"\n"
+        start = b"" if self._last_byte == b"\n" else b"\n"
+        self._write(b"%splandeck: %s\n" % (start, text.encode()))
 
 
 def _outcome(code: int | None) -> AttemptOutcome:

@@ -47,8 +47,8 @@ class SimulateDispatcher:
             output.write(_lines(attempt.task.name, first, due, lines))
             written = due
         await anyio.sleep_until(end)
-        chance = Random(f"{self._seed}/{attempt.task.name}/{attempt.number}")  # noqa: S311 -- a pretence
-        if chance.random() < simulation.fail_rate:
+        source = f"{self._seed}/{attempt.task.name}/{attempt.number}".encode("utf-8", "replace")
+        if Random(source).random() < simulation.fail_rate:  # noqa: S311 -- a pretence
             return AttemptOutcome(OutcomeKind.FAILED, "simulated failure", 1)
         return AttemptOutcome(OutcomeKind.SUCCESS, exit_code=0)
 
