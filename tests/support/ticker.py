@@ -124,6 +124,7 @@ class Ticker(TerminalApp[None]):
             "threads": sorted(thread.name for thread in threading.enumerate()),
         }
         os.write(self.status, json.dumps(news).encode() + b"\n")
+        self.widest_gap = 0.0
 
     def on_terminal_lost(self) -> None:
         self.tell(lost=True)
