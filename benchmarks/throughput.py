@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -106,12 +107,12 @@ def _median(who: str, taken: list[Sample], ours: str, theirs: str) -> float:
 
 
 async def run_once(plan: Path, *, console: bool) -> None:
-    import os
     import pty
     import threading
 
     from engine import load_plan, open_run
 
+    os.chdir(plan.parent)  # where its peers run too
     loaded = load_plan(plan)
     with tempfile.TemporaryDirectory() as folder:
         if console:
@@ -145,8 +146,6 @@ async def run_once(plan: Path, *, console: bool) -> None:
 
 def _drain(master: int) -> None:
     """Read what the console writes, as a terminal would."""
-    import os
-
     while os.read(master, 65536):
         pass
 
