@@ -79,7 +79,7 @@ def _end_task(scheduler: Scheduler, command: TaskCommand, *, kill: bool) -> None
     stop = ledger.stops.get(index)
     if stop is not None and stop.kind is StopKind.CANCEL and not kill:
         raise Refusal(f"{name} is stopping already; killing it ends it at once")
-    scheduler.stop(index, Stop(StopKind.CANCEL, command.actor, reason), kill=kill)
+    scheduler.attempts.stop(index, Stop(StopKind.CANCEL, command.actor, reason), kill=kill)
 
 
 def _retry_task(scheduler: Scheduler, command: RetryTask) -> None:
@@ -195,7 +195,7 @@ def _cancel_plan(scheduler: Scheduler, command: CancelPlan) -> None:
         if ledger.state[index] is STOPPING and not command.kill:
             ledger.stops[index] = stop  # a person's wish outranks the time-out or fail-fast before it
         else:
-            scheduler.stop(index, stop, kill=command.kill)
+            scheduler.attempts.stop(index, stop, kill=command.kill)
 
 
 def _drain_plan(scheduler: Scheduler, command: DrainPlan) -> None:
