@@ -44,6 +44,12 @@ def test_a_failure_skips_every_transitive_dependent_and_each_keeps_its_cause() -
     assert (kept.reason, kept.blocked_by) == ("b was skipped", "b")
 
 
+def test_what_two_needs_have_doomed_is_skipped_once() -> None:
+    world = World(plan(CONTINUE, a="", b="a", c="a b"))
+    world.start()
+    assert world.fail("a")[2:] == ["TASK_SKIPPED b", "TASK_SKIPPED c", "PLAN_COMPLETED"]
+
+
 def test_conditions_are_met_by_the_ends_they_name() -> None:
     conditions = ("success", "failed", "finished", "skipped")
     ends = {"good": "success", "bad": "failed", "off": "skipped"}

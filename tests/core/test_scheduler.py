@@ -189,6 +189,19 @@ def test_a_second_word_that_it_runs_changes_nothing() -> None:
     assert len(world.scheduler.snapshot().tasks[0].attempts) == 1
 
 
+def test_a_success_that_was_never_said_to_run_has_a_record_of_its_own() -> None:
+    """Told to stop in hand-over, but it was done already."""
+    world = World(plan(a=task(retry=1)))
+    world.start()
+    world.admit("a")
+    world.fail("a")
+    world.wait(5.0)
+    world.order(CancelTask, "a")
+    assert world.succeed("a") == ["TASK_COMPLETED a", "PLAN_COMPLETED"]
+    assert world.last(TaskCompleted).duration == 0.0
+    assert [record.number for record in world.scheduler.snapshot().tasks[0].attempts] == [1, 2]
+
+
 # ── time-outs ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -267,9 +280,13 @@ def test_a_time_out_strikes_in_a_paused_run_too() -> None:
 def test_outdated_deadlines_do_not_pile_up() -> None:
     """Thousands of attempts, each with a time-out an hour off, leave next to nothing behind."""
     tasks = tuple(Task(name=f"t{n}", run="true", timeout=3600.0) for n in range(2_000))
-    world = LiveWorld(Plan(name="many", tasks=tasks), checked=False).run(until=499.5)
+    first = Task(name="first", run="true", timeout=900.0)  # its deadline stays at the front all the time
+    given = Plan(name="many", tasks=(first, *tasks))
+    world = LiveWorld(given, script(first=Play(duration=800.0)), checked=False, max_parallel=5).run(
+        until=499.5
+    )
     assert len(world.all(TaskCompleted)) == 1_996
-    assert world.scheduler.next_deadline() == 499.0 + 3600.0
+    assert world.scheduler.next_deadline() == 900.0
     assert len(world.scheduler._deadlines._heap) < 100
     world.run()
     assert world.scheduler.next_deadline() is None
@@ -363,6 +380,15 @@ def test_a_refusal_is_no_failure_and_takes_no_number() -> None:
     assert world.scheduler.next_deadline() == 0.1
     assert world.wait(0.1) == ["start a#1"]
     assert world.scheduler.snapshot().tasks[0].due is None
+
+
+def test_what_is_over_is_not_offered_again() -> None:
+    world = World(plan(a="", b="a"))
+    world.start()
+    world.refuse("a")
+    world.order(CancelTask, "a")
+    assert world.scheduler.snapshot().tasks[0].due is None
+    assert world.scheduler.next_deadline() is None
 
 
 def test_no_more_is_handed_to_a_full_dispatcher_but_to_others() -> None:

@@ -443,15 +443,15 @@ def test_a_retry_leaves_dependents_that_run_alone() -> None:
     assert world.states == {"a": "failed", "b": "success"}
 
 
-def test_the_retry_of_a_need_in_another_way_dooms_its_handler() -> None:
+def test_a_mark_dooms_the_handler_of_the_failure() -> None:
     """It was about to answer the failure; now there is none."""
-    world = World(plan(a="", b={"a": "failed"}))
+    world = World(plan(a="", b={"a": "failed"}, c="b"))
     world.start()
     world.send(PausePlan())
     world.fail("a")
     assert world.states["b"] == "ready"
     assert world.order(MarkSucceeded, "a", reason="by hand") == [
-        "TASK_COMPLETED a", "TASK_SKIPPED b", "PLAN_COMPLETED",
+        "TASK_COMPLETED a", "TASK_SKIPPED b", "TASK_SKIPPED c", "PLAN_COMPLETED",
     ]  # fmt: skip
 
 
@@ -530,6 +530,27 @@ def test_a_retry_does_not_lift_a_persons_pause() -> None:
     world.send(PausePlan())
     assert world.order(RetryTask, "a") == ["TASK_RESET a"]
     assert world.phase is RunPhase.PAUSED
+
+
+def test_a_persons_pause_takes_the_place_of_the_one_that_a_failure_brought() -> None:
+    world = World(plan(PAUSE, a="", b=""))
+    world.start()
+    world.fail("a")
+    world.send(DrainPlan())
+    world.send(PausePlan())
+    assert world.order(RetryTask, "a") == ["TASK_RESET a"]
+    assert world.phase is RunPhase.PAUSED
+
+
+def test_a_retry_in_back_off_whose_need_has_failed_since_cannot_run() -> None:
+    world = World(plan(a="", b=task("a", retry=1)))
+    world.start()
+    world.succeed("a")
+    world.fail("b")
+    world.order(RetryTask, "a")
+    world.fail("a")
+    assert world.wait(1.0) == ["TASK_SKIPPED b", "PLAN_COMPLETED"]
+    assert world.last(TaskSkipped).reason == "a failed"
 
 
 def test_a_back_off_is_cut_short_once() -> None:

@@ -24,12 +24,13 @@ from tests.support.world import World
 
 
 class Play(NamedTuple):
-    """How one hand-over goes. admission: seconds until it is taken up; duration: from then to its end.
-    stopping: seconds that it goes on after it was told to stop; a kill ends it at once."""
+    """How one hand-over goes. admission: seconds until it is said to run, None if that is never said;
+    duration: seconds from then to its end. stopping: seconds that it goes on after it was told to stop; a
+    kill ends it at once."""
 
     kind: OutcomeKind = OutcomeKind.SUCCESS
     duration: float = 1.0
-    admission: float = 0.0
+    admission: float | None = 0.0
     stopping: float = 0.0
     exit_code: int | None = None
 
@@ -61,17 +62,18 @@ def script(**plays: Play | Sequence[Play]) -> Script:
 class Flight:
     """What the dispatcher knows of an attempt in its hands. ending: the report that will end it, at `end`."""
 
-    __slots__ = ("attempt", "end", "ending", "play")
+    __slots__ = ("attempt", "end", "ending", "is_over", "play")
 
     def __init__(self, attempt: int, play: Play, end: float, ending: AttemptFinished) -> None:
         self.attempt = attempt
         self.play = play
         self.end = end
         self.ending = ending
+        self.is_over = False
 
 
 class Item(NamedTuple):
-    """Something that is going to be given. flight: the attempt that it ends."""
+    """Something that is going to be given. flight: the attempt that it is a report about."""
 
     due: float
     number: int
@@ -80,8 +82,11 @@ class Item(NamedTuple):
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the attempt was stopped before it came to this end."""
-        return self.flight is not None and self.flight.ending is not self.given
+        """Whether the attempt has come to another end before this could be said of it."""
+        flight = self.flight
+        if flight is None or flight.ending is self.given:
+            return False
+        return flight.is_over or isinstance(self.given, AttemptFinished)
 
 
 class LiveWorld(World):
@@ -143,8 +148,8 @@ class LiveWorld(World):
 
     def _give_next(self) -> None:
         item = heapq.heappop(self._agenda)
-        if item.flight is not None:
-            assert isinstance(item.given, AttemptFinished)
+        if item.flight is not None and isinstance(item.given, AttemptFinished):
+            item.flight.is_over = True
             del self.flights[item.given.index]
         if isinstance(item.given, Report):
             self.reports.append(item.given)
@@ -153,14 +158,16 @@ class LiveWorld(World):
     def _take(self, effect: StartAttempt) -> None:
         index, attempt = effect.index, effect.attempt
         assert index not in self.flights, f"{self.name(index)} was handed over twice at once"
+        assert len(self.flights) < self.scheduler.max_parallel, f"there is no slot for {self.name(index)}"
         play = self._script(self.name(index), self._turns[index])
         self._turns[index] += 1
         if self._capacity is not None and self._admitted() >= self._capacity:
             play = REFUSAL
-        if play.kind is not OutcomeKind.REFUSED:
-            self.at(self.offset + play.admission, AttemptStarted(index=index, attempt=attempt, where="paper"))
-        end = self.offset + play.admission + play.duration
+        end = self.offset + (play.admission or 0.0) + play.duration
         self.flights[index] = flight = Flight(attempt, play, end, _ending(effect, play.outcome))
+        if play.kind is not OutcomeKind.REFUSED and play.admission is not None:
+            started = AttemptStarted(index=index, attempt=attempt, where="paper")
+            self.at(self.offset + play.admission, started, flight)
         self.at(end, flight.ending, flight)
 
     def _admitted(self) -> int:
@@ -169,11 +176,11 @@ class LiveWorld(World):
     def _stop(self, effect: StopAttempt) -> None:
         flight = self.flights[effect.index]
         assert flight.attempt == effect.attempt
-        end = self.offset if effect.kill else self.offset + flight.play.stopping
-        if end < flight.end:
-            flight.end = end
-            flight.ending = _ending(effect, AttemptOutcome(OutcomeKind.STOPPED))
-            self.at(end, flight.ending, flight)
+        if flight.end == self.offset:
+            return  # it is over already; the report of that is on its way
+        flight.end = min(flight.end, self.offset + (0.0 if effect.kill else flight.play.stopping))
+        flight.ending = _ending(effect, AttemptOutcome(OutcomeKind.STOPPED))
+        self.at(flight.end, flight.ending, flight)
 
 
 def _ending(effect: StartAttempt | StopAttempt, outcome: AttemptOutcome) -> AttemptFinished:
