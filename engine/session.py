@@ -6,28 +6,18 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
-from typing import cast
 
 import anyio
 
 from engine.clock import RunClock
-from engine.core.events import (
-    Event,
-    PlanCompleted,
-    PlanResumed,
-    TaskCompleted,
-    TaskEvent,
-    TaskFailed,
-    TaskReset,
-    TaskStarted,
-)
+from engine.completion import Completion
 from engine.core.inputs import Command, Now
 from engine.core.records import Snapshot
 from engine.core.scheduler import Scheduler
 from engine.dispatch.base import TaskDispatcher
 from engine.dispatch.local import LocalDispatcher
-from engine.handle import FailureDetail, PlanResult
-from engine.identity import new_run_id, task_id
+from engine.handle import PlanResult
+from engine.identity import new_run_id
 from engine.logs import AttemptLog, attempt_log_path
 from engine.monitor.stalls import StallWatch
 from engine.plan.graph import Graph
@@ -49,16 +39,14 @@ class Run:
         self._scheduler = scheduler
         self._stream = stream
         self._clock = clock
-        self._failures: dict[int, TaskFailed] = {}
-        self._completed: PlanCompleted | None = None
-        self._completion = anyio.Event()
         self.defect: Exception | None = None
         """What broke the engine, if anything did."""
         self.directory = Path()
         self.graph: Graph = scheduler.graph
         self.plan: Plan = scheduler.graph.plan
         self.run_id = scheduler.run_id
-        stream.listen(self._note)
+        self._completion = Completion(self.plan, self.run_id)
+        stream.listen(self._completion.listen)
 
     def now(self) -> Now:
         return self._clock.now()
@@ -73,9 +61,7 @@ class Run:
         await self._runner.ask(command)
 
     async def wait(self) -> PlanResult:
-        while self._completed is None:
-            await self._completion.wait()
-        return self._result(self._completed)
+        return await self._completion.wait()
 
     async def idle(self) -> None:
         """Return when all has happened that can happen without time passing or anybody's doing."""
@@ -87,54 +73,6 @@ class Run:
     def last_line(self, index: int) -> str:
         flight = self._runner.flights.get(index)
         return flight.log.last_line if flight else self._runner.last_words.get(index, "")
-
-    def _note(self, events: Sequence[Event]) -> None:
-        """Keep what the result is made of."""
-        for event in events:
-            kind = type(event)
-            if kind is TaskStarted:
-                continue  # told apart first: with their ends, they are nearly all there is
-            if kind is TaskCompleted or kind is TaskReset:
-                if self._failures:
-                    self._failures.pop(cast(TaskEvent, event).index, None)
-            elif isinstance(event, TaskFailed):
-                self._failures[event.index] = event
-            elif isinstance(event, PlanCompleted):
-                self._completed = event
-                self._completion.set()
-            elif isinstance(event, PlanResumed) and self._completed is not None:
-                self._completed = None
-                self._completion = anyio.Event()
-
-    def _result(self, completed: PlanCompleted) -> PlanResult:
-        failures = tuple(sorted(self._failures.values(), key=lambda failure: failure.seq))
-        first = failures[0] if failures else None
-        detail = None
-        if first is not None:
-            task = self.plan.tasks[first.index]
-            detail = FailureDetail(
-                type=task.type,
-                id=task_id(self.run_id, task.type, first.index),
-                name=task.name,
-                error=first.error,
-                retry_count=first.retry_count,
-                max_retries=first.max_retries,
-            )
-        return PlanResult(
-            run_id=self.run_id,
-            plan=self.plan.name,
-            outcome=completed.outcome,
-            duration=completed.duration,
-            success=completed.success,
-            failed=completed.failed,
-            skipped=completed.skipped,
-            cancelled=completed.cancelled,
-            retried=completed.retried,
-            failures=failures,
-            failed_task_index=None if first is None else first.index,
-            failed_task_detail=detail,
-            diagnosis=completed.diagnosis,
-        )
 
 
 @asynccontextmanager

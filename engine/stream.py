@@ -34,6 +34,7 @@ class Subscription:
         self._backlog: list[Event] = []
         self._missed = 0
         self._arrived: anyio.Event | None = None
+        self._ended: anyio.Event | None = None
         self._closed = False
         self.dropped = 0
         """How many events this subscriber has lost in all."""
@@ -41,15 +42,19 @@ class Subscription:
     def put(self, events: Sequence[Event]) -> None:
         """Called by the stream alone. Never waits."""
         if len(self._backlog) + len(events) > self._limit:
-            lost = len(self._backlog) + len(events)
-            self._missed += lost
-            self.dropped += lost
-            self._backlog.clear()
+            self.lose(len(events))
         else:
             self._backlog.extend(events)
-        if self._arrived is not None:
-            self._arrived.set()
-            self._arrived = None
+            self._wake()
+
+    def lose(self, count: int) -> None:
+        """Drop what waits, and count with it `count` events, at least one, that never came this far.
+        Called by the stream alone."""
+        lost = len(self._backlog) + count
+        self._missed += lost
+        self.dropped += lost
+        self._backlog.clear()
+        self._wake()
 
     def take(self) -> list[Event]:
         """All that waits, oldest first; empty if nothing does. Raises `Missed` once after a loss."""
@@ -70,6 +75,12 @@ class Subscription:
             await self._arrived.wait()
         return True
 
+    async def wait_end(self) -> None:
+        """Return when the stream has ended, whatever waits to be taken."""
+        if not self._closed:
+            self._ended = self._ended or anyio.Event()
+            await self._ended.wait()
+
     async def __aiter__(self) -> AsyncIterator[list[Event]]:
         """Batches until the stream ends."""
         while await self.wait():
@@ -78,15 +89,20 @@ class Subscription:
     def end(self) -> None:
         """No more will come; what waits can still be taken."""
         self._closed = True
-        if self._arrived is not None:
-            self._arrived.set()
-            self._arrived = None
+        self._wake()
+        if self._ended is not None:
+            self._ended.set()
 
     def close(self) -> None:
         """Stop listening."""
         self._closer(self)
         self._backlog.clear()
         self.end()
+
+    def _wake(self) -> None:
+        if self._arrived is not None:
+            self._arrived.set()
+            self._arrived = None
 
 
 class EventStream:
@@ -117,6 +133,12 @@ class EventStream:
             listener(events)
         for subscription in self._subscriptions:
             subscription.put(events)
+
+    def lose(self, count: int) -> None:
+        """Make every subscriber start again from a snapshot: the run has moved on, or back, by `count`
+        events, at least one, that will not be published."""
+        for subscription in self._subscriptions:
+            subscription.lose(count)
 
     def end(self) -> None:
         """Let every subscriber finish what it has and stop."""

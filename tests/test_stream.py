@@ -106,3 +106,31 @@ async def test_listeners_hear_a_batch_before_any_subscriber_does() -> None:
     stream.listen(lambda batch: heard.append((len(batch), len(subscription.take()))))
     stream.publish(events(1, 2))
     assert heard == [(2, 0)]
+
+
+async def test_a_stream_that_jumps_makes_every_subscriber_start_again() -> None:
+    stream = EventStream()
+    waiting, empty = stream.subscribe(), stream.subscribe()
+    stream.publish(events(1, 2))
+    empty.take()
+    stream.lose(5)
+    stream.publish(events(8, 1))
+    with pytest.raises(Missed, match="7 events"):
+        waiting.take()
+    assert waiting.take() == [], "older than the snapshot that the subscriber now asks for"
+    assert await empty.wait()
+    with pytest.raises(Missed, match="5 events"):
+        empty.take()
+
+
+async def test_the_end_can_be_waited_for_without_taking_anything() -> None:
+    stream = EventStream()
+    subscription = stream.subscribe(limit=0)
+    async with anyio.create_task_group() as group:
+        group.start_soon(subscription.wait_end)
+        group.start_soon(subscription.wait_end)
+        stream.publish(events(1, 3))
+        await anyio.wait_all_tasks_blocked()
+        stream.end()
+    await subscription.wait_end()
+    assert subscription.dropped == 3
