@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
+
+GUARDED: Final = ("run", "demo")
+"""The commands that start processes, which shall not outlive them."""
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    arguments = sys.argv[1:]
+    if arguments[:1] and arguments[0] in GUARDED:
+        from engine.host.launcher import launch
+
+        launch()  # forks, so before anything else is loaded
+
     from tui.cli import run_command_line
 
-    sys.exit(run_command_line(sys.argv[1:]))
+    code = run_command_line(arguments)
+    if arguments[:1] and arguments[0] in GUARDED:
+        from engine.host.launcher import sign_off
+
+        sign_off()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

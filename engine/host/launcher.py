@@ -1,0 +1,191 @@
+"""The launcher: what the shell waits for, while a guardian and the engine run below it.
+
+    shell → launcher → guardian → engine → tasks
+
+All three are this program, forked before it has loaded anything to speak of. The launcher stays in the
+foreground with the engine, in one process group: what the keyboard sends, and `fg`, reaches both at once, as
+if there was one process. It passes on to the engine what is sent to itself alone, stops and continues with
+it, and ends as it ended. When the engine leaves the terminal (`detach`), it gives the shell back.
+
+The guardian is in a session of its own, so that nothing meant for the job ends it (`kill -9 %1`). Whoever is
+killed, the others know what to do:
+
+- the engine: the guardian ends all that is left of the run, and the launcher ends by the same signal;
+- the launcher, before the engine has left it: the guardian sends the engine TERM;
+- the guardian: the kernel sends the engine TERM, and the launcher, if it is still there, takes its place.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NoReturn
+
+from engine.host.guardian import ENDED, ENGINE, LEFT, OVER, Guardian
+from engine.host.prctl import adopt_orphans, be_signalled_when_parent_ends
+from engine.host.remains import GRACE, Remains
+from engine.host.signals import PASSED_ON, WAITED_FOR
+from engine.host.words import LONGEST, Ear, Mouth, word_pipe
+
+FAREWELL: Final = LONGEST - len(LEFT)
+"""Bytes that a launcher can be told to say, in UTF-8."""
+
+_FROM_KEYBOARD: Final = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP})
+_SIGNAL_BASE: Final = 128
+
+_guardian: Mouth | None = None
+"""In an engine that was launched: where its guardian listens."""
+
+_can_detach = False
+
+
+def launch(*, grace: float = GRACE) -> None:
+    """Go on as an engine with a guardian and a launcher above it. To be called first of all, in a process
+    with one thread; returns in the engine alone, and nowhere else.
+
+    grace: seconds that the tasks of an engine which was killed have between TERM and KILL. Where the system
+    gives orphans to nobody but process 1 (all but Linux), nothing happens: the engine then runs without.
+    Raises OSError if no process can be made.
+    """
+    global _guardian, _can_detach
+    if not adopt_orphans():
+        return
+    guardian_hears, engine_says = word_pipe()
+    launcher_hears, guardian_says = word_pipe()
+    launcher = os.getpid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever ignores it never learns how a child has ended
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
+    guardian = os.fork()
+    if guardian:
+        for pipe in (guardian_hears, engine_says, guardian_says):
+            pipe.close()
+        leave_as(Launcher(guardian, launcher_hears, grace=grace).wait())
+    guardian = os.getpid()
+    engine = os.fork()
+    if engine:
+        launcher_hears.close()
+        engine_says.close()
+        adopt_orphans()
+        os.setsid()
+        _let_go_of_standard_streams(None)
+        Guardian(engine, guardian_hears, (launcher, guardian_says), grace=grace).guard()
+        os._exit(0)
+    for pipe in (launcher_hears, guardian_says, guardian_hears):
+        pipe.close()
+    be_signalled_when_parent_ends(signal.SIGTERM)
+    if os.getppid() != guardian:
+        os._exit(_SIGNAL_BASE + signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    _guardian = engine_says
+    _can_detach = True
+
+
+def can_detach() -> bool:
+    """Whether this process is an engine with a launcher that waits for it."""
+    return _can_detach
+
+
+def detach(farewell: str, *, output: Path | None = None) -> None:
+    """Leave the terminal and its session. The launcher writes `farewell` to its stdout and ends with 0, so
+    that the shell is back; this process goes on under its guardian, and SIGHUP is nothing to it any more.
+
+    farewell: what to say, its last newline included; cut to `FAREWELL` bytes. output: a file, 0600, to which
+    stdout and stderr are appended from now on, instead of being lost. The terminal must have its modes back
+    by now. To be called in the main thread. Raises RuntimeError if not `can_detach`, and OSError for
+    `output`; then nothing has changed.
+    """
+    global _can_detach
+    if not _can_detach or _guardian is None:
+        raise RuntimeError("there is no launcher to detach from")
+    log = None if output is None else os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    _can_detach = False
+    os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _let_go_of_standard_streams(log)
+    text = farewell.replace("\0", "").encode(errors="replace")
+    _guardian.say(LEFT + text[:FAREWELL])
+
+
+def sign_off() -> None:
+    """Tell the guardian, if there is one, that all tasks have ended: daemons that they have left are not to
+    be ended. To be called last."""
+    if _guardian is not None:
+        _guardian.say(OVER)
+
+
+class Launcher:
+    """This process as the launcher above a guardian, which is its child. hears: what the guardian says."""
+
+    def __init__(self, guardian: int, hears: Ear, *, grace: float = GRACE) -> None:
+        self._guardian = guardian
+        self._hears = hears
+        self._grace = grace
+        self._engine: int | None = None
+
+    def wait(self) -> int:
+        """Pass signals on until the engine has ended or left; return the wait status to end with."""
+        self._hears.wake()
+        while True:
+            is_guarded = os.waitpid(self._guardian, os.WNOHANG) == (0, 0)
+            for word in self._hears.take():
+                if word.startswith(ENGINE):
+                    self._engine = int(word.removeprefix(ENGINE))
+                elif word.startswith(LEFT):
+                    _write(word.removeprefix(LEFT))
+                    return 0
+                elif word.startswith(ENDED):
+                    if is_guarded:
+                        os.waitpid(self._guardian, 0)  # it has nothing left to do but to end
+                    return int(word.removeprefix(ENDED))
+            if not is_guarded:
+                return self._guard()
+            received = signal.sigwaitinfo(WAITED_FOR)
+            if received.si_signo in PASSED_ON and not self._reaches_engine_too(received):
+                os.kill(self._guardian, received.si_signo)
+
+    def _reaches_engine_too(self, received: signal.struct_siginfo) -> bool:
+        """What comes from a key goes to the whole group; what comes from the guardian, from the engine."""
+        by_kernel = received.si_code > 0
+        return received.si_signo in _FROM_KEYBOARD if by_kernel else received.si_pid == self._guardian
+
+    def _guard(self) -> int:
+        """The guardian was killed, and what it had is now ours."""
+        if self._engine is not None:
+            with suppress(ProcessLookupError):  # killed when it had reaped the engine already
+                return Guardian(self._engine, None, None, grace=self._grace).guard()
+        Remains(spared=None, grace=self._grace).end(
+            hastened_by=lambda received: received.si_signo in PASSED_ON
+        )
+        return signal.SIGKILL
+
+
+def leave_as(status: int) -> NoReturn:
+    """End this process as one that ended with this wait status did: with its code, or by its signal."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the core worth having is that of the engine
+        with suppress(OSError):  # KILL has no handler
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+        os._exit(_SIGNAL_BASE + number)  # process 1 is not ended by signals
+    os._exit(os.WEXITSTATUS(status))
+
+
+def _let_go_of_standard_streams(output: int | None) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    if output is None:
+        output = nothing
+    for standard, fd in enumerate((nothing, output, output)):
+        os.dup2(fd, standard)
+    for fd in {nothing, output} - {0, 1, 2}:
+        os.close(fd)
+
+
+def _write(text: bytes) -> None:
+    with suppress(OSError):  # the terminal may have gone
+        while text:
+            text = text[os.write(1, text) :]
