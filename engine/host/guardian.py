@@ -13,24 +13,11 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Final
 
 from engine.host.prctl import be_signalled_when_parent_ends
-from engine.host.remains import GRACE, Remains
-from engine.host.signals import PASSED_ON, WAITED_FOR
-from engine.host.words import Ear, Mouth
-
-OVER: Final = b"over"
-"""From the engine: all that it started has ended."""
-
-LEFT: Final = b"left "
-"""From the engine and on to the launcher: it has left the terminal. What to say there follows."""
-
-ENGINE: Final = b"engine "
-"""To the launcher, first: the process id of the engine."""
-
-ENDED: Final = b"ended "
-"""To the launcher, last: the wait status of the engine. Nothing of the run is left."""
+from engine.host.remains import Remains
+from engine.host.signals import GRACE, PASSED_ON, WAITED_FOR
+from engine.host.words import ENDED, ENGINE, LEFT, OVER, Ear, Mouth
 
 
 class Guardian:

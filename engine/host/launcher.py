@@ -18,17 +18,17 @@ killed, the others know what to do:
 from __future__ import annotations
 
 import os
-import resource
 import signal
 from contextlib import suppress
-from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
-from engine.host.guardian import ENDED, ENGINE, LEFT, OVER, Guardian
 from engine.host.prctl import adopt_orphans, be_signalled_when_parent_ends
-from engine.host.remains import GRACE, Remains
-from engine.host.signals import PASSED_ON, WAITED_FOR
-from engine.host.words import LONGEST, Ear, Mouth, word_pipe
+from engine.host.signals import GRACE, PASSED_ON, WAITED_FOR
+from engine.host.words import ENDED, ENGINE, LEFT, LONGEST, OVER, Ear, Mouth, word_pipe
+
+# What only one of the three needs it loads itself, while the engine loads what that needs.
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FAREWELL: Final = LONGEST - len(LEFT)
 """Bytes that a launcher can be told to say, in UTF-8."""
@@ -71,6 +71,8 @@ def launch(*, grace: float = GRACE) -> None:
         adopt_orphans()
         os.setsid()
         _let_go_of_standard_streams(None)
+        from engine.host.guardian import Guardian
+
         Guardian(engine, guardian_hears, (launcher, guardian_says), grace=grace).guard()
         os._exit(0)
     for pipe in (launcher_hears, guardian_says, guardian_hears):
@@ -153,6 +155,9 @@ class Launcher:
 
     def _guard(self) -> int:
         """The guardian was killed, and what it had is now ours."""
+        from engine.host.guardian import Guardian
+        from engine.host.remains import Remains
+
         if self._engine is not None:
             with suppress(ProcessLookupError):  # killed when it had reaped the engine already
                 return Guardian(self._engine, None, None, grace=self._grace).guard()
@@ -165,6 +170,8 @@ class Launcher:
 def leave_as(status: int) -> NoReturn:
     """End this process as one that ended with this wait status did: with its code, or by its signal."""
     if os.WIFSIGNALED(status):
+        import resource
+
         number = os.WTERMSIG(status)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the core worth having is that of the engine
         with suppress(OSError):  # KILL has no handler

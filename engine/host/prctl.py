@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
-from pathlib import Path
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -16,7 +16,7 @@ def adopt_orphans() -> bool:
 
     Counted as not to be done where no /proc tells which processes were adopted. Not inherited by children.
     """
-    return Path("/proc/self/stat").exists() and _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    return os.access("/proc/self/stat", os.R_OK) and _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def be_signalled_when_parent_ends(number: int) -> bool:

@@ -11,10 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from engine.host.signals import WAITED_FOR
-
-GRACE: Final = 2.0
-"""Seconds between TERM and KILL."""
+from engine.host.signals import GRACE, WAITED_FOR
 
 _FIRST_PAUSE: Final = 0.001
 _LAST_PAUSE: Final = 0.05

@@ -1,4 +1,4 @@
-"""The signals that launcher and guardian wait for."""
+"""The signals that launcher and guardian wait for, and those that they send."""
 
 from __future__ import annotations
 
@@ -21,3 +21,6 @@ PASSED_ON: Final = frozenset(
 
 WAITED_FOR: Final = PASSED_ON | {signal.SIGCHLD, signal.SIGIO}
 """Blocked in both processes, which take them one by one instead. SIGIO: there is something to be heard."""
+
+GRACE: Final = 2.0
+"""Seconds between TERM and KILL for what an engine leaves behind that was killed."""

@@ -8,6 +8,18 @@ import select
 from contextlib import suppress
 from typing import Final
 
+OVER: Final = b"over"
+"""From the engine: all that it started has ended."""
+
+LEFT: Final = b"left "
+"""From the engine and on to the launcher: it has left the terminal. What to say there follows."""
+
+ENGINE: Final = b"engine "
+"""To the launcher, first: the process id of the engine."""
+
+ENDED: Final = b"ended "
+"""To the launcher, last: the wait status of the engine. Nothing of the run is left."""
+
 LONGEST: Final = select.PIPE_BUF - 1
 """Bytes of a word. As many are written whole or not at all."""
 
