@@ -1,0 +1,34 @@
+"""From a view back to a `Snapshot`, for those who know a run by its events alone."""
+
+from __future__ import annotations
+
+from engine.core.records import Snapshot, TaskSnapshot
+from engine.view.run_view import RunView
+
+
+def snapshot_of(view: RunView, offset: float) -> Snapshot:
+    """The run as the view has it, at `offset` seconds: `RunView.from_snapshot` makes an equal view of it."""
+    return Snapshot(
+        run_id=view.run_id,
+        seq=view.last_seq,
+        offset=offset,
+        began=view.started_at or 0.0,
+        phase=view.phase,
+        outcome=view.outcome,
+        failure_mode=view.failure_mode,
+        max_parallel=view.max_parallel,
+        tasks=tuple(
+            TaskSnapshot(
+                state=task.state,
+                attempts=tuple(task.attempts),
+                held=task.held,
+                stalled_since=task.stalled_since,
+                due=task.due,
+                reason=task.reason,
+                blocked_by=task.blocked_by,
+                tolerated=task.tolerated,
+                retries=task.retries,
+            )
+            for task in view.tasks
+        ),
+    )
