@@ -191,6 +191,7 @@ class Ledger:
             reason=self.reasons.get(index, "") if stop is None else stop.reason,
             blocked_by=None if blocked_by is None else self.names[blocked_by],
             tolerated=index in self.tolerated,
+            retries=self.retries.get(index, 0),
         )
 
     def story(self, index: int) -> str:

@@ -24,7 +24,7 @@ class AttemptRecord(msgspec.Struct, gc=False):
 
 
 class TaskSnapshot(msgspec.Struct, kw_only=True):
-    """One task as it stands. Fields mean what they mean in `engine.view.run_view.TaskView`."""
+    """One task as it stands. Fields mean what they mean in `engine.view.task_view.TaskView`."""
 
     state: TaskState
     attempts: tuple[AttemptRecord, ...] = ()
@@ -34,6 +34,7 @@ class TaskSnapshot(msgspec.Struct, kw_only=True):
     reason: str = ""
     blocked_by: str | None = None
     tolerated: bool = False
+    retries: int = 0
 
 
 class Snapshot(msgspec.Struct, kw_only=True):

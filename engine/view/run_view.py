@@ -128,6 +128,7 @@ class RunView:
             task.due = kept.due
             task.reason = kept.reason
             task.blocked_by = kept.blocked_by
+            task.retries = kept.retries
             if kept.state is _READY and kept.due is not None:
                 view.capacity_due = max(kept.due, view.capacity_due or 0.0)
             view._enter(task, kept.state, kept.tolerated)
@@ -352,6 +353,7 @@ class RunView:
         task = self._end(event)
         self._end_attempt(task, event, event.error)
         task.due = event.due
+        task.retries += 1
         self._enter(task, event.state)
 
     def _on_skipped(self, event: TaskSkipped) -> None:
@@ -370,7 +372,9 @@ class RunView:
         self._enter(self._end(event, event.reason), event.state)
 
     def _on_reset(self, event: TaskReset) -> None:
-        self._enter(self._end(event), event.state)
+        task = self._end(event)
+        task.retries = 0
+        self._enter(task, event.state)
 
     def _on_held(self, event: TaskHeld) -> None:
         task = self.tasks[event.index]

@@ -13,8 +13,8 @@ class TaskView:
     stalled_since: since when it has shown no life, None if it is not stalled. due: when the back-off
     ends (retrying) or the dispatcher is asked again (ready), else None. reason: why it was skipped or
     cancelled, is stopping, or was marked as done. blocked_by: the name of the task whose end made it
-    impossible. tolerated: it is SKIPPED because its failure is accepted. unmet: how many of its needs
-    are not met now.
+    impossible. tolerated: it is SKIPPED because its failure is accepted. retries: used up since the last
+    reset, exact while it is not over. unmet: how many of its needs are not met now.
     """
 
     __slots__ = (
@@ -25,6 +25,7 @@ class TaskView:
         "index",
         "name",
         "reason",
+        "retries",
         "retry_limit",
         "stalled_since",
         "state",
@@ -45,6 +46,7 @@ class TaskView:
         self.reason = ""
         self.blocked_by: str | None = None
         self.tolerated = False
+        self.retries = 0
 
     def __repr__(self) -> str:
         return f"<TaskView {self.index} {self.name!r} {self.state} attempt {self.attempt}>"
