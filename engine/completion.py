@@ -17,8 +17,8 @@ from engine.core.events import (
     TaskReset,
     TaskStarted,
 )
-from engine.handle import FailureDetail, PlanResult
-from engine.identity import task_id
+from engine.failure import failure_detail
+from engine.handle import PlanResult
 from engine.plan.model import Plan
 
 
@@ -68,17 +68,6 @@ class Completion:
     def _result(self, completed: PlanCompleted) -> PlanResult:
         failures = tuple(sorted(self._failures.values(), key=lambda failure: failure.seq))
         first = failures[0] if failures else None
-        detail = None
-        if first is not None:
-            task = self._plan.tasks[first.index]
-            detail = FailureDetail(
-                type=task.type,
-                id=task_id(self._run_id, task.type, first.index),
-                name=task.name,
-                error=first.error,
-                retry_count=first.retry_count,
-                max_retries=first.max_retries,
-            )
         return PlanResult(
             run_id=self._run_id,
             plan=self._plan.name,
@@ -91,6 +80,6 @@ class Completion:
             retried=completed.retried,
             failures=failures,
             failed_task_index=None if first is None else first.index,
-            failed_task_detail=detail,
+            failed_task_detail=None if first is None else failure_detail(self._plan, first),
             diagnosis=completed.diagnosis,
         )

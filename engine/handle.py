@@ -12,20 +12,10 @@ from engine.core.inputs import Command, Now
 from engine.core.records import Snapshot
 from engine.core.state import Outcome
 from engine.errors import RunFailed
+from engine.failure import FailureDetail
 from engine.plan.graph import Graph
 from engine.plan.model import Plan
 from engine.stream import Subscription
-
-
-class FailureDetail(msgspec.Struct, frozen=True):
-    """The first failure of a run. id: the deterministic task id. type: "run" or "simulate"."""
-
-    type: str
-    id: str
-    name: str
-    error: str
-    retry_count: int
-    max_retries: int
 
 
 class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
