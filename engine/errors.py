@@ -37,3 +37,7 @@ class CommandRefused(PlandeckError):
 
 class RunFailed(PlandeckError):
     """Raised on request (`PlanResult.raise_for_outcome`) for a run that did not succeed."""
+
+
+class StoreError(PlandeckError):
+    """What is kept of runs cannot be read or written; the message names the file and what to do."""

@@ -1,0 +1,271 @@
+"""The history: what the journals of all runs say, for whoever asks afterwards or from another process."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Final, Self, TypeVar
+
+import msgspec
+
+from engine.core.events import Event, TaskCompleted, TaskFailed, TaskRetried
+from engine.errors import StoreError
+from engine.failure import failure_detail
+from engine.plan.graph import Graph
+from engine.plan.model import Plan
+from engine.store.database import intact, open_database, telling
+from engine.store.journal import RunColumns
+from engine.store.lock import holder_of
+from engine.store.places import database_path, run_directory
+from engine.store.prune import Pruned, prune
+from engine.store.records import Diagnosis, Failure, Gap, RunRecord
+from engine.store.rows import COLUMNS, decode_names, decode_plan, from_row, range_of
+from engine.view.run_view import RunView
+
+T = TypeVar("T")
+
+RUNS_COUNTED: Final = 5
+"""Of how many of a plan's last runs durations are taken: what a task took long ago says little."""
+
+_CANDIDATES: Final = 8
+"""How many runs are named when it is not clear which is meant."""
+
+_AT_END: Final = ("ended", "outcome", "duration", "success", "failed", "skipped", "cancelled", "retried")
+_RECORD: Final = ("number", *RunColumns._fields, *_AT_END, "missing")
+_SELECT: Final = (
+    f"SELECT number, {', '.join((*RunColumns._fields, *_AT_END))},"
+    " (SELECT coalesce(sum(last - first + 1), 0) FROM gaps WHERE run = number) FROM runs "
+)
+_EVENTS: Final = "FROM events WHERE key BETWEEN ? AND ?"
+_STATES_NOW: Final = (
+    f"SELECT state, count(*) FROM (SELECT state, max(key) {_EVENTS} AND task IS NOT NULL GROUP BY task)"
+    " GROUP BY state"
+)
+
+
+class _Success(msgspec.Struct):
+    """As much of TASK_COMPLETED as a duration needs."""
+
+    duration: float
+    reason: str = ""
+
+
+_decode_success: Final = msgspec.json.Decoder(_Success).decode
+
+
+class History:
+    """Reads the database of a state directory, also while runs write to it.
+
+    Without a database it is empty, and none is made. Every method raises `StoreError` if the database
+    cannot be read, and those that take a run_id if there is no such run.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._path = database_path(directory)
+        self._opened: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ── which runs there are ────────────────────────────────────────────────────────────────────
+
+    def runs(self, limit: int | None = 50, *, plan: str | None = None) -> list[RunRecord]:
+        """The last runs, newest first. limit: None for all. plan: only runs of plans of this name."""
+        only, arguments = ("", []) if plan is None else ("WHERE plan = ?", [plan])
+        return self._records(
+            f"{only} ORDER BY number DESC LIMIT ?", *arguments, -1 if limit is None else limit
+        )
+
+    def find(self, run: str) -> RunRecord:
+        """The run meant by its id, by any beginning of it that no other has, or by `last`.
+
+        Raises `StoreError` naming the candidates if it is not clear which.
+        """
+        if run == "last":
+            found = self._records("ORDER BY number DESC LIMIT 1")
+            if not found:
+                raise StoreError("there are no runs yet")
+            return found[0]
+        prefix = run.strip().lower()
+        found = self._records(
+            "WHERE substr(run_id, 1, ?) = ? ORDER BY run_id = ? DESC, number DESC LIMIT ?",
+            len(prefix), prefix, prefix, _CANDIDATES + 1,
+        )  # fmt: skip
+        if len(found) == 1 or (found and found[0].run_id == prefix):
+            return found[0]
+        if not found:
+            raise StoreError(f"no run begins with {run!r}: `plandeck runs` lists them")
+        candidates = [f"{record.run_id} ({record.plan})" for record in found[:_CANDIDATES]]
+        if len(found) > _CANDIDATES:
+            candidates.append("...")
+        raise StoreError(f"{run!r} may be any of these: {', '.join(candidates)}")
+
+    # ── one run ─────────────────────────────────────────────────────────────────────────────────
+
+    def plan(self, run_id: str) -> Plan:
+        """The plan as it was run."""
+        return self._plan(self._number(run_id))
+
+    def events(self, run_id: str, after: int = 0) -> list[Event]:
+        """The events numbered above `after`, in their order, exactly as they were published."""
+        number = self._number(run_id)
+        rows = self._query(f"SELECT {COLUMNS} {_EVENTS} ORDER BY key", *range_of(number, after + 1))
+        return self._typed(rows, run_id, self._names(number))
+
+    def gaps(self, run_id: str) -> list[Gap]:
+        """What is missing among the events, in order."""
+        rows = self._query(
+            "SELECT first, last, reason FROM gaps WHERE run = ? ORDER BY first", self._number(run_id)
+        )
+        return [Gap(*row) for row in rows]
+
+    def diagnosis(self, run_id: str) -> Diagnosis:
+        """Which tasks have failed, and how. Reads the events of those tasks only."""
+        [record] = self._records("WHERE number = ?", self._number(run_id))
+        plan, span = self._plan(record.number), range_of(record.number)
+        rows = self._query(
+            f"SELECT {COLUMNS} {_EVENTS} AND (task IS NULL OR task IN"
+            f" (SELECT task {_EVENTS} AND type = '{TaskFailed.type}')) ORDER BY key",
+            *span,
+            *span,
+        )
+        events = self._typed(rows, run_id, [task.name for task in plan.tasks])
+        view = RunView(Graph(plan), run_id)
+        view.apply(events)
+        words = {event.index: event for event in events if isinstance(event, TaskFailed)}
+        failures = tuple(
+            Failure(
+                index=index,
+                detail=failure_detail(plan, words[index]),
+                offset=words[index].offset,
+                exit_code=words[index].exit_code,
+                attempts=tuple(view.tasks[index].attempts),
+            )
+            for index in view.failures
+        )
+        first = failures[0] if failures else None
+        return Diagnosis(
+            run=record,
+            failed_task_index=None if first is None else first.index,
+            failed_task_detail=None if first is None else first.detail,
+            failures=failures,
+            defect=view.diagnosis,
+        )
+
+    # ── all runs of a plan ──────────────────────────────────────────────────────────────────────
+
+    def durations(self, plan: str, *, speed: float = 1.0) -> dict[str, float]:
+        """What each task of the plans of this name usually takes: the median, in seconds, of its
+        successes in the last `RUNS_COUNTED` runs. speed: only runs whose simulated time went as fast."""
+        known: defaultdict[str, list[float]] = defaultdict(list)
+        for (number,) in self._query(
+            "SELECT number FROM runs WHERE plan = ? AND speed = ? ORDER BY number DESC LIMIT ?",
+            plan, speed, RUNS_COUNTED,
+        ):  # fmt: skip
+            names = self._names(number)
+            successes = self._query(
+                f"SELECT task, detail {_EVENTS} AND type = '{TaskCompleted.type}'", *range_of(number)
+            )
+            with intact(self._path):
+                for index, detail in successes:
+                    success = _decode_success(detail)
+                    if not success.reason:  # else a person said so, and it took no time
+                        known[names[index]].append(success.duration)
+        return {name: median(values) for name, values in known.items()}
+
+    def expected(self, plan: Plan, *, speed: float = 1.0) -> list[float] | None:
+        """What each task of a plan can be expected to take, in seconds, for `Graph.ranks`; a task that
+        is new takes as long as the usual one. None if nothing is known of any."""
+        known = self.durations(plan.name, speed=speed)
+        matching = [known[task.name] for task in plan.tasks if task.name in known]
+        if not matching:
+            return None
+        usual = median(matching)
+        return [known.get(task.name, usual) for task in plan.tasks]
+
+    def prune(self, *, keep: int | None = None, older_than: float | None = None) -> Pruned:
+        """Delete runs, with their events and logs: all but the newest `keep`, and all that ended (or, if
+        they never did, began) more than `older_than` seconds ago. Never one that somebody has."""
+        connection = self._connection()
+        if connection is None:
+            return Pruned()
+        with telling(self._path):
+            return prune(connection, self.directory, keep=keep, older_than=older_than)
+
+    # ── the database ────────────────────────────────────────────────────────────────────────────
+
+    def _connection(self) -> sqlite3.Connection | None:
+        if self._opened is None:
+            with telling(self._path):
+                is_there = self._path.exists()
+            if is_there:
+                self._opened = open_database(self.directory, create=False)
+        return self._opened
+
+    def _query(self, statement: str, *arguments: object) -> list[Any]:
+        connection = self._connection()
+        if connection is None:
+            return []
+        with telling(self._path):
+            return connection.execute(statement, arguments).fetchall()
+
+    def _records(self, which: str, *arguments: object) -> list[RunRecord]:
+        return [self._record(row) for row in self._query(_SELECT + which, *arguments)]
+
+    def _record(self, row: Sequence[Any]) -> RunRecord:
+        values = dict(zip(_RECORD, row, strict=True))
+        if values["outcome"] is None:
+            values |= self._so_far(values["number"])
+        values["holder"] = holder_of(run_directory(self.directory, values["run_id"]))
+        return self._decode(lambda given: msgspec.convert(given, RunRecord), values)
+
+    def _so_far(self, number: int) -> dict[str, float]:
+        """The counts and the duration of a run that has not ended."""
+        span = range_of(number)
+        states = dict(self._query(_STATES_NOW, *span))
+        [(retried, duration)] = self._query(
+            f"SELECT count(*) FILTER (WHERE type = ?), max(offset) - min(offset) {_EVENTS}",
+            TaskRetried.type,
+            *span,
+        )
+        counts = {state: states.get(state, 0) for state in ("success", "failed", "skipped", "cancelled")}
+        return {**counts, "retried": retried, "duration": duration or 0.0}
+
+    def _number(self, run_id: str) -> int:
+        rows = self._query("SELECT number FROM runs WHERE run_id = ?", run_id)
+        if not rows:
+            raise StoreError(f"there is no run {run_id} in {self._path}")
+        number: int = rows[0][0]
+        return number
+
+    def _definition(self, number: int) -> str:
+        definition: str = self._query(
+            "SELECT plans.definition FROM plans JOIN runs ON digest = runs.definition WHERE number = ?",
+            number,
+        )[0][0]
+        return definition
+
+    def _plan(self, number: int) -> Plan:
+        return self._decode(decode_plan, self._definition(number))
+
+    def _names(self, number: int) -> list[str]:
+        return self._decode(decode_names, self._definition(number))
+
+    def _typed(self, rows: list[Any], run_id: str, names: Sequence[str]) -> list[Event]:
+        return self._decode(lambda given: [from_row(row, run_id, names) for row in given], rows)
+
+    def _decode(self, decode: Callable[[Any], T], data: object) -> T:
+        with intact(self._path):
+            return decode(data)
