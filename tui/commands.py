@@ -124,7 +124,7 @@ def mark_succeeded(view: RunView, tasks: Sequence[int], reason: str) -> Wish:
     """Take as done, with a reason for the audit trail."""
     chosen = _those(view, tasks, _can_mark)
     if not chosen:
-        return _nothing(view, tasks, "it cannot be marked succeeded")
+        return _nothing(view, tasks, "what runs must be cancelled first")
     return Wish(tuple(MarkSucceeded(index=index, reason=reason) for index in chosen))
 
 

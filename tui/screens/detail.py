@@ -145,7 +145,7 @@ def _label(text: str) -> Span:
 def _wrapped(label: str, text: str, width: int, tone: str = "text", indent: int = 0) -> Iterator[TextLine]:
     """A labelled text, in as many lines as it takes; none if there is no text."""
     room = max(20, width - LABEL_WIDTH - indent)
-    for number, line in enumerate(textwrap.wrap(one_line(text), room)):
+    for number, line in enumerate(textwrap.wrap(one_line(text), room, break_on_hyphens=False)):
         yield (_label("" if number else label), Span(" " * indent + line, tone))
 
 
