@@ -60,7 +60,8 @@ coverage: $(TESTS)
 	$(BIN)/coverage report --include='engine/*' --fail-under=97
 
 integration: $(TESTS)
-	@command -v tmux >/dev/null || apt-get install --yes --no-install-recommends tmux || \
+	@command -v tmux >/dev/null || \
+		{ apt-get update --quiet && apt-get install --yes --no-install-recommends tmux; } || \
 		{ echo 'make integration needs tmux' >&2; exit 1; }
 	$(BIN)/python -m pytest -m integration
 
