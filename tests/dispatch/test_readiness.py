@@ -14,11 +14,6 @@ from engine.dispatch.readiness import Poller, PortablePoller, Readiness, Signal,
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module", params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 class Pipe:
     """A pipe that sets a signal when something is written to it."""
 
