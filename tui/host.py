@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -32,7 +33,7 @@ UNLIMITED: Final = sys.maxsize
 """A report must be whole. What a run can say is bounded by its plan, so keeping it all is safe."""
 
 PATIENCE: Final = 0.5
-"""Seconds that the summary waits for a reader of the lines before it."""
+"""Seconds that the summary waits for whoever reads the lines before it; after a signal, for itself too."""
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOST: Final = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
@@ -196,8 +197,10 @@ class _Hosting:
             await self._out.drained()
             await self._err.drained()
         printer.write(style.encode(summary(result, view, self._run.log_path, self._request.again, style)))
-        await self._err.drained()
-        await self._out.drained()
+        # a reader who has stopped may come back (a pager, XOFF); whoever sent a signal wants us gone
+        with anyio.move_on_after(PATIENCE if self._signalled.is_set() else math.inf):
+            await self._err.drained()
+            await self._out.drained()
 
     def _exit_code(self, result: PlanResult) -> int:
         if result.outcome is Outcome.INTERRUPTED and self._interrupted_by is not None:
