@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
+from rich.console import RenderableType
+from textual._compositor import ChopsUpdate
 from textual.binding import BindingType
 from textual.command import Provider
 from textual.screen import Screen
@@ -19,6 +21,7 @@ from tui.keymap import Place, bindings, effective
 from tui.palette import KeyProvider
 from tui.present import DARK, LIGHT, Look, stand_ins, variables_of, wants_ascii
 from tui.screens.run import RunScreen
+from tui.spans import SpanUpdate
 from tui.terminal import TerminalApp, TerminalLost
 
 TWICE: Final = 2.0
@@ -66,6 +69,11 @@ class ConsoleApp(TerminalApp[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, self._retheme)
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        if isinstance(renderable, ChopsUpdate):
+            renderable = SpanUpdate.of(renderable)
+        super()._display(screen, renderable)
 
     # ── looks ───────────────────────────────────────────────────────────────────────────────────
 
