@@ -305,7 +305,7 @@ def _footer(width: int) -> str:
 
 def test_the_footer_leaves_out_whole_offers_and_keeps_the_last_two() -> None:
     assert _footer(80) == " r retry  x cancel  p pause  ? help  q quit "
-    assert _footer(37) == " r retry  x cancel  ? help  q quit "
+    assert _footer(35) == " r retry  x cancel  ? help  q quit "
     assert _footer(20) == " ? help  q quit "
 
 

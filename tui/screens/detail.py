@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -66,7 +67,7 @@ class DetailScreen(PageScreen):
             for command in commands[1:]:
                 yield from _wrapped("", command, width, indent=2)
         elif task.run is not None:
-            yield from _wrapped("runs", " ".join(map(repr, task.run)), width)
+            yield from _wrapped("runs", shlex.join(task.run), width)
         elif task.simulate is not None:
             rate = f", fails {task.simulate.fail_rate:.0%}" if task.simulate.fail_rate else ""
             yield (_label("simulates"), Span(f"{short(task.simulate.duration)}{rate}"))
