@@ -359,6 +359,25 @@ async def test_a_search_given_up_leaves_no_filter(run: FakeRun) -> None:
         assert not c.app.screen.query(Input)
 
 
+async def test_failed_only_shows_the_table_it_filters(run: FakeRun) -> None:
+    async with console(run, (60, 20)) as c:
+        run.push(run.make.failed("lint"))
+        await c.settle()
+        await c.press("1", "F")
+        assert c.screen.frame.front is PaneId.TABLE
+        assert list(c.screen.table.rows) == [2]
+        await c.press("F")
+        assert len(c.screen.table.rows) == 4
+
+
+async def test_there_is_one_search_at_a_time(run: FakeRun) -> None:
+    async with console(run) as c:
+        await c.press("slash", "u")
+        c.screen.action_find()
+        await c.handled()
+        assert len(c.app.screen.query(Input)) == 1
+
+
 async def test_the_log_is_searched(run: FakeRun) -> None:
     run.write_log("build", "".join(f"line {number}\n" for number in range(100)))
     async with console(run) as c:

@@ -236,6 +236,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
     # ── finding ─────────────────────────────────────────────────────────────────────────────────
 
     def action_find(self) -> None:
+        if not self.footer.display:
+            return  # being typed into already; the palette can ask for it even then
         self.footer.display = False
         self.mount(FindBar(), after=self.footer)
 
@@ -268,7 +270,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
 
     def action_failed_only(self) -> None:
         self.table.action_failed_only()
-        self._draw_borders()
+        self._bring(PaneId.TABLE)
 
     def action_next_trouble(self) -> None:
         troubled = sorted({*self.view.failures, *self.view.stalled})
