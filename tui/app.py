@@ -116,7 +116,7 @@ class ConsoleApp(TerminalApp[None], inherit_bindings=False):
         if self.run_screen.view.phase is RunPhase.COMPLETE:  # it ended while the question stood
             self.exit()
         else:
-            self.run_screen.send((_WAYS_OUT[way],))
+            self.run_screen.steering.send((_WAYS_OUT[way],))
 
     def action_interrupt(self) -> None:
         """Copy what is selected; with nothing selected, leave; at the second time, cancel the run."""
