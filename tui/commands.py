@@ -173,9 +173,8 @@ def pause(view: RunView) -> Wish:
     return Wish(refusal=f"The run is {view.phase}: there is nothing to pause.")
 
 
-def slots(view: RunView, by: int) -> Wish:
-    """More or fewer at once."""
-    wanted = view.max_parallel + by
+def slots(wanted: int) -> Wish:
+    """So many at once."""
     if not MIN_PARALLEL <= wanted <= MAX_PARALLEL:
         return Wish(refusal=f"Slots must be {MIN_PARALLEL} to {MAX_PARALLEL}.")
     return Wish((SetMaxParallel(slots=wanted),))

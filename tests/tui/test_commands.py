@@ -128,12 +128,11 @@ def test_cancelling_once_more_kills(make: EventFactory) -> None:
     assert second.question.words == ("2 tasks are still stopping.",)
 
 
-def test_slots_stay_in_their_range(make: EventFactory) -> None:
-    assert commands.slots(view_of(make), 1).commands == (SetMaxParallel(slots=5),)
-    make.slots_changed(1)
-    assert commands.slots(view_of(make), -1).refusal == "Slots must be 1 to 32."
-    make.slots_changed(32)
-    assert commands.slots(view_of(make), 1).refusal == "Slots must be 1 to 32."
+def test_slots_stay_in_their_range() -> None:
+    assert commands.slots(1).commands == (SetMaxParallel(slots=1),)
+    assert commands.slots(32).commands == (SetMaxParallel(slots=32),)
+    for beyond in (0, 33):
+        assert commands.slots(beyond).refusal == "Slots must be 1 to 32."
 
 
 def test_the_mode_in_force_is_no_command(make: EventFactory) -> None:

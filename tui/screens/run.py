@@ -312,7 +312,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self.steering.grant(commands.pause(self.view))
 
     def action_slots(self, by: int) -> None:
-        self.steering.grant(commands.slots(self.view, by))
+        self.steering.change_slots(by)
 
     def action_failure_mode(self) -> None:
         self.steering.choose_mode()

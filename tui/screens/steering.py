@@ -29,6 +29,18 @@ class Steering:
         self._screen = screen
         self._run = run
         self._feed = feed
+        self._asked_slots: int | None = None
+        """What the slots will be once the run has heard of it: keys come faster than its answers."""
+
+    def change_slots(self, by: int) -> None:
+        """More or fewer at once, counted from what was asked for last."""
+        slots = self._feed.view.max_parallel
+        if self._asked_slots == slots:
+            self._asked_slots = None
+        wish = commands.slots((self._asked_slots or slots) + by)
+        if wish.commands:
+            self._asked_slots = (self._asked_slots or slots) + by
+        self.grant(wish)
 
     def grant(self, wish: Wish) -> None:
         """Do what was wished for, after the question that belongs to it."""
@@ -98,6 +110,7 @@ class Steering:
             except PlandeckError as refusal:
                 refusals.append(str(refusal))
         if refusals:
+            self._asked_slots = None
             more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
             self.say(f"Refused: {one_line(refusals[0])}{more}")
 
