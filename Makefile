@@ -12,6 +12,7 @@ WITH := $(subst /,-,$(PYTHON))
 MADE := $(VENV)/.made-with-$(WITH)
 RUNS := $(VENV)/.runs-with-$(WITH)
 TESTS := $(VENV)/.tests-with-$(WITH)
+PEERS := $(VENV)/.peers-with-$(WITH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check coverage integration soak bench format clean
@@ -60,21 +61,32 @@ coverage: $(TESTS)
 	$(BIN)/coverage report --include='engine/*' --fail-under=97
 
 integration: $(TESTS)
-	@command -v tmux >/dev/null || apt-get install --yes --no-install-recommends tmux || \
+	@command -v tmux >/dev/null || \
+		{ apt-get update --quiet && apt-get install --yes --no-install-recommends tmux; } || \
 		{ echo 'make integration needs tmux' >&2; exit 1; }
 	$(BIN)/python -m pytest -m integration
 
 soak: $(TESTS)
 	$(BIN)/python -m pytest -m 'soak or hypothesis' --hypothesis-profile=soak --timeout=3600
 
-bench: $(TESTS)
-	$(BIN)/python -m benchmarks
+# The peers that come from Python's package index have an environment of their own; one that does not install
+# is said to be missing, as are ninja and GNU parallel where the system has none.
+$(PEERS): $(MADE) benchmarks/peers.txt
+	@echo 'Setting up the peers to measure against ...'
+	@$(PYTHON) -m venv $(VENV)-peers
+	@for peer in $$(cat benchmarks/peers.txt); do \
+		$(VENV)-peers/bin/python -m pip --disable-pip-version-check --quiet install "$$peer" || echo "$$peer is missing" >&2; \
+	done
+	@touch $@
+
+bench: $(TESTS) $(PEERS)
+	PATH="$$PWD/$(VENV)-peers/bin:$$PATH" $(BIN)/python -m benchmarks --peers $(VENV)-peers/bin/python
 
 format: $(TESTS)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* snapshot_report.html \
+	rm -rf $(VENV) $(VENV)-peers build dist htmlcov .coverage .coverage.* snapshot_report.html \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find engine tui tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +

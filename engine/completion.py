@@ -77,6 +77,7 @@ class Completion:
             failed=completed.failed,
             skipped=completed.skipped,
             cancelled=completed.cancelled,
+            tolerated=completed.tolerated,
             retried=completed.retried,
             failures=failures,
             failed_task_index=None if first is None else first.index,

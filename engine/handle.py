@@ -19,8 +19,10 @@ from engine.stream import Subscription
 
 
 class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run ended. duration: seconds. failures: the last word on each failed task, in the order
-    in which they failed."""
+    """How a run ended. duration: seconds. tolerated: how many of the skipped had failed.
+
+    failures: the last word on each failed task, in the order in which they failed.
+    """
 
     run_id: str
     plan: str
@@ -30,6 +32,7 @@ class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     skipped: int
     cancelled: int
+    tolerated: int = 0
     retried: int
     failures: tuple[TaskFailed, ...] = ()
     failed_task_index: int | None = None

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
+from rich.console import RenderableType
+from textual._compositor import ChopsUpdate
 from textual.binding import BindingType
 from textual.command import Provider
 from textual.screen import Screen
@@ -19,6 +21,7 @@ from tui.keymap import Place, bindings, effective
 from tui.palette import KeyProvider
 from tui.present import DARK, LIGHT, Look, stand_ins, variables_of, wants_ascii
 from tui.screens.run import RunScreen
+from tui.spans import SpanUpdate
 from tui.terminal import TerminalApp, TerminalLost
 
 TWICE: Final = 2.0
@@ -67,6 +70,11 @@ class ConsoleApp(TerminalApp[None], inherit_bindings=False):
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, self._retheme)
 
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        if isinstance(renderable, ChopsUpdate):
+            renderable = SpanUpdate.of(renderable)
+        super()._display(screen, renderable)
+
     # ── looks ───────────────────────────────────────────────────────────────────────────────────
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -108,7 +116,7 @@ class ConsoleApp(TerminalApp[None], inherit_bindings=False):
         if self.run_screen.view.phase is RunPhase.COMPLETE:  # it ended while the question stood
             self.exit()
         else:
-            self.run_screen.send((_WAYS_OUT[way],))
+            self.run_screen.steering.send((_WAYS_OUT[way],))
 
     def action_interrupt(self) -> None:
         """Copy what is selected; with nothing selected, leave; at the second time, cancel the run."""

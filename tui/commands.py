@@ -124,7 +124,7 @@ def mark_succeeded(view: RunView, tasks: Sequence[int], reason: str) -> Wish:
     """Take as done, with a reason for the audit trail."""
     chosen = _those(view, tasks, _can_mark)
     if not chosen:
-        return _nothing(view, tasks, "it cannot be marked succeeded")
+        return _nothing(view, tasks, "what runs must be cancelled first")
     return Wish(tuple(MarkSucceeded(index=index, reason=reason) for index in chosen))
 
 
@@ -173,9 +173,8 @@ def pause(view: RunView) -> Wish:
     return Wish(refusal=f"The run is {view.phase}: there is nothing to pause.")
 
 
-def slots(view: RunView, by: int) -> Wish:
-    """More or fewer at once."""
-    wanted = view.max_parallel + by
+def slots(wanted: int) -> Wish:
+    """So many at once."""
     if not MIN_PARALLEL <= wanted <= MAX_PARALLEL:
         return Wish(refusal=f"Slots must be {MIN_PARALLEL} to {MAX_PARALLEL}.")
     return Wish((SetMaxParallel(slots=wanted),))

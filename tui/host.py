@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -33,6 +34,9 @@ UNLIMITED: Final = sys.maxsize
 
 PATIENCE: Final = 0.5
 """Seconds that the summary waits for a reader of the lines before it."""
+
+FAREWELL: Final = 2.0
+"""Seconds that it waits for a reader of its own, once a signal has come."""
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOST: Final = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
@@ -166,9 +170,9 @@ class _Hosting:
                 self._interrupted_by = number
             self._signalled.set()
             who = "operator" if person else number.name
-            await self._send(CancelPlan(actor=who, interrupted=not person, kill=again))
             if not self._on_screen:  # the console shows it
                 self._tell("killing what still runs" if again else "stopping what runs; once more to kill it")
+            await self._send(CancelPlan(actor=who, interrupted=not person, kill=again))
 
     async def _stop_unread(self) -> None:
         """Nobody reads what the run says any more (`| head`): stop it, as other programs stop."""
@@ -196,8 +200,10 @@ class _Hosting:
             await self._out.drained()
             await self._err.drained()
         printer.write(style.encode(summary(result, view, self._run.log_path, self._request.again, style)))
-        await self._err.drained()
-        await self._out.drained()
+        # a reader who has stopped may come back (a pager, XOFF); whoever sent a signal wants us gone
+        with anyio.move_on_after(FAREWELL if self._signalled.is_set() else math.inf):
+            await self._err.drained()
+            await self._out.drained()
 
     def _exit_code(self, result: PlanResult) -> int:
         if result.outcome is Outcome.INTERRUPTED and self._interrupted_by is not None:

@@ -157,20 +157,20 @@ class Attempts:
         ledger = self._ledger
         ledger.attempt[index] -= 1
         ledger.deferred[index] = due = self._ready.lane(index).defer(self._recorder.offset)
-        self._consequences.go_on(index)
         self._recorder.emit_task(DispatchDeferred, index, "dispatcher", due=due, reason=outcome.error)
+        self._consequences.go_on(index)
 
     def _succeed(self, index: int, outcome: AttemptOutcome) -> None:
         self._ledger.close_record(index, self._recorder.offset, outcome.exit_code, None)
         self._ready.lane(index).refusals = 0
         self._consequences.succeed(index, outcome.exit_code)
 
-    def _fail(self, index: int, error: str, exit_code: int | None) -> None:
-        """An attempt failed: try again, tolerate it, or let it count."""
+    def _fail(self, index: int, error: str, exit_code: int | None, *, is_final: bool = False) -> None:
+        """An attempt failed: try again unless that is final, tolerate it, or let it count."""
         ledger, recorder, task = self._ledger, self._recorder, self._tasks[index]
         duration = ledger.close_record(index, recorder.offset, exit_code, error)
         used = ledger.retries.get(index, 0)
-        if is_worth_retrying(task.retry, used, exit_code):
+        if not is_final and is_worth_retrying(task.retry, used, exit_code):
             delay = back_off(task.retry, used + 1, self._random.random())
             due = recorder.offset + delay
             ledger.retries[index] = used + 1
@@ -208,18 +208,26 @@ class Attempts:
         self._recorder.emit_task(TaskStopping, index, stop.cause, reason=stop.reason, kill=kill)
 
     def _end_stopped(self, index: int, outcome: AttemptOutcome) -> None:
-        """STOPPING is over: what now depends on who had asked for it."""
+        """STOPPING is over: what now depends on who had asked for it, and whether it came too late. An
+        attempt that was stopped says STOPPED; one that says otherwise had ended by itself before."""
         ledger = self._ledger
         stop = ledger.stops.pop(index)
-        if outcome.kind is OutcomeKind.SUCCESS:
-            # one that is stopped says STOPPED: this one had done its work before the word reached it
-            if not ledger.was_taken_up(index):
-                ledger.open_record(index, self._recorder.offset, "")
+        has_succeeded = outcome.kind is OutcomeKind.SUCCESS
+        has_failed = stop.kind is not StopKind.CANCEL and (
+            stop.kind is StopKind.TIMEOUT or outcome.kind is OutcomeKind.FAILED
+        )
+        if (has_succeeded or has_failed) and not ledger.was_taken_up(index):
+            ledger.open_record(index, self._recorder.offset, "")
+        if has_succeeded:
             self._succeed(index, outcome)
-            return
-        if stop.kind is StopKind.TIMEOUT:
-            self._fail(index, stop.reason, None)
-            return
+        elif has_failed:
+            error = outcome.error if outcome.kind is OutcomeKind.FAILED else stop.reason
+            self._fail(index, error, outcome.exit_code, is_final=stop.is_final)
+        else:
+            self._end_cancelled(index, outcome, stop)
+
+    def _end_cancelled(self, index: int, outcome: AttemptOutcome, stop: Stop) -> None:
+        ledger = self._ledger
         duration = ledger.close_record(index, self._recorder.offset, outcome.exit_code, stop.reason)
         if not ledger.was_taken_up(index):
             ledger.attempt[index] -= 1  # it never began, so the number is handed out again

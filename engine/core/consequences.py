@@ -8,7 +8,7 @@ from engine.core.events import TaskCancelled, TaskCompleted, TaskReset, TaskSkip
 from engine.core.ledger import Ledger, Verdict
 from engine.core.ready import ReadyQueue
 from engine.core.recorder import Recorder
-from engine.core.state import CANCELLED, FAILED, PENDING, READY, RETRYING, SKIPPED, SUCCESS
+from engine.core.state import CANCELLED, FAILED, PENDING, READY, SKIPPED, SUCCESS
 from engine.plan.model import Condition
 
 
@@ -240,7 +240,7 @@ class Consequences:
         ledger = self._ledger
         state = ledger.state
         for index in affected:
-            if ledger.is_waiting(index) and state[index] is not RETRYING:
+            if ledger.is_waiting(index):
                 ledger.unmet[index] = ledger.count_unmet(index)
                 if state[index] is READY and ledger.unmet[index]:
                     ledger.enter(index, PENDING, self._recorder.offset)

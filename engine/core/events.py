@@ -182,7 +182,9 @@ class PlanStarted(PlanEvent, kw_only=True, gc=False):
 
 
 class PlanCompleted(PlanEvent, kw_only=True, gc=False):
-    """Every task is terminal. diagnosis is set only when the run ended because of a defect."""
+    """Every task is terminal. The counts are of tasks; tolerated ones (`skip_on_failure`) are among the
+    skipped. retried: attempts after the first. diagnosis is set only when the run ended because of a
+    defect."""
 
     type: ClassVar[str] = "PLAN_COMPLETED"
     outcome: Outcome
@@ -191,6 +193,7 @@ class PlanCompleted(PlanEvent, kw_only=True, gc=False):
     failed: int
     skipped: int
     cancelled: int
+    tolerated: int = 0
     retried: int
     diagnosis: str | None = None
 

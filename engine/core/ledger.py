@@ -37,12 +37,14 @@ class StopKind(Enum):
 
 
 class Stop(NamedTuple):
-    """Why an attempt is stopping. culprit: the task whose failure brought it about, for FAIL_FAST."""
+    """Why an attempt is stopping. culprit: the task whose failure brought it about, for FAIL_FAST.
+    is_final: if this turns out to be a failure, it is not to be tried again."""
 
     kind: StopKind
     cause: str
     reason: str
     culprit: int | None = None
+    is_final: bool = False
 
 
 class Verdict(Enum):
@@ -139,6 +141,11 @@ class Ledger:
         """Not terminal, and no attempt of it is going on."""
         return self.state[index] not in TERMINAL and index not in self.in_flight
 
+    def word(self, index: int) -> str:
+        """The state in a word for people, who should not be told that what is starting is ready."""
+        is_starting = self.state[index] is READY and index in self.in_flight
+        return "starting" if is_starting else self.state[index].value
+
     def waiting(self) -> list[int]:
         """All that `is_waiting`, in plan order."""
         return [index for index in range(len(self.state)) if self.is_waiting(index)]
@@ -149,7 +156,6 @@ class Ledger:
         self.retries.pop(index, None)
         self.reasons.pop(index, None)
         self.blocked_by.pop(index, None)
-        self.causes.pop(index, None)
         self.deferred.pop(index, None)
         self.tolerated.discard(index)
         self.answering.discard(index)

@@ -222,12 +222,12 @@ class Scheduler:
         """Stop what runs and cancel what has not started, except what is there to answer a failure."""
         ledger = self.ledger
         ledger.answering |= survivors(ledger)
-        stop = Stop(StopKind.FAIL_FAST, reason, reason, culprit)
+        stop = Stop(StopKind.FAIL_FAST, reason, reason, culprit, is_final=True)
         for index in sorted(ledger.in_flight - ledger.answering):
             if ledger.state[index] is not STOPPING:
                 self.attempts.stop(index, stop)
             elif ledger.stops[index].kind is StopKind.TIMEOUT:
-                ledger.stops[index] = stop  # or it would be tried again
+                ledger.stops[index] = ledger.stops[index]._replace(is_final=True)
         waiting = [index for index in ledger.waiting() if index not in ledger.answering]
         self.consequences.cancel_all(waiting, reason, reason, culprit)
 
@@ -282,6 +282,7 @@ class Scheduler:
             failed=counts[FAILED],
             skipped=counts[SKIPPED],
             cancelled=counts[CANCELLED],
+            tolerated=len(self.ledger.tolerated),
             retried=self.attempts.retried,
             diagnosis=diagnosis,
         )

@@ -86,12 +86,9 @@ def _retry_task(scheduler: Scheduler, command: RetryTask) -> None:
     index, ledger = command.index, scheduler.ledger
     name, state = ledger.names[index], ledger.state[index]
     _refuse_while_ending(scheduler)
-    if state is RETRYING and not command.downstream:
-        _set_going(scheduler, command.actor)
-        scheduler.consequences.reset([index], command.actor)  # and so cut its back-off short
-        return
-    if state not in TERMINAL:
-        raise Refusal(f"{name} is {state}: only a task that is over can be retried")
+    is_in_back_off = state is RETRYING and not command.downstream  # then a retry cuts that short
+    if state not in TERMINAL and not is_in_back_off:
+        raise Refusal(f"{name} is {ledger.word(index)}: only a task that is over can be retried")
     for needed in ledger.graph.needs[index]:
         if ledger.verdict(needed, index) is Verdict.NEVER:
             raise Refusal(
@@ -123,7 +120,7 @@ def _hold_task(scheduler: Scheduler, command: HoldTask) -> None:
     index, ledger = command.index, scheduler.ledger
     name = ledger.names[index]
     if not ledger.is_waiting(index):
-        raise Refusal(f"{name} is {ledger.state[index]}: only a task that has not started can be held")
+        raise Refusal(f"{name} is {ledger.word(index)}: only a task that has not started can be held")
     if index in ledger.held:
         raise Refusal(f"{name} is held already")
     ledger.held.add(index)
@@ -143,9 +140,8 @@ def _release_task(scheduler: Scheduler, command: ReleaseTask) -> None:
 def _skip_task(scheduler: Scheduler, command: SkipTask) -> None:
     index, ledger = command.index, scheduler.ledger
     if not ledger.is_waiting(index):
-        raise Refusal(
-            f"{ledger.names[index]} is {ledger.state[index]}: only a task that has not started can be skipped"
-        )
+        name, word = ledger.names[index], ledger.word(index)
+        raise Refusal(f"{name} is {word}: only a task that has not started can be skipped")
     ledger.forget(index)
     scheduler.consequences.skip(index, command.actor, f"skipped by {command.actor}")
 
@@ -154,7 +150,8 @@ def _mark_succeeded(scheduler: Scheduler, command: MarkSucceeded) -> None:
     index, ledger = command.index, scheduler.ledger
     name, state = ledger.names[index], ledger.state[index]
     if index in ledger.in_flight:
-        raise Refusal(f"{name} is {state}: cancel it first")
+        do = "wait until it has ended" if state is STOPPING else "cancel it first"
+        raise Refusal(f"{name} is {ledger.word(index)}: {do}")
     if state is SUCCESS:
         raise Refusal(f"{name} has succeeded already")
     if not command.reason.strip():
@@ -205,7 +202,9 @@ def _drain_plan(scheduler: Scheduler, command: DrainPlan) -> None:
 
 
 def _pause_plan(scheduler: Scheduler, command: PausePlan) -> None:
-    if scheduler.phase not in (RunPhase.RUNNING, RunPhase.DRAINING):
+    # a pause that a failure brought can be made one's own: then a retry does not lift it
+    is_brought = scheduler.phase is RunPhase.PAUSED and scheduler.is_paused_by_failure
+    if scheduler.phase not in (RunPhase.RUNNING, RunPhase.DRAINING) and not is_brought:
         raise Refusal(f"the run is {scheduler.phase}")
     _pause(scheduler, RunPhase.PAUSED, command)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 import anyio
@@ -18,9 +17,8 @@ class ConcurrencyLimit(Exception):
 class Attempt:
     """One attempt at one task, as it is handed to a dispatcher.
 
-    index: the task's place in the plan. number: from 1. variables: what the plan and the task add to
-    the environment. A dispatcher stops when the scope it runs in is cancelled, gives the work
-    `task.shutdown.grace` seconds, and hastens when `wait_hastened` returns.
+    index: the task's place in the plan. number: from 1. A dispatcher stops when the scope it runs in is
+    cancelled, gives the work `task.shutdown.grace` seconds, and hastens when `wait_hastened` returns.
     """
 
     __slots__ = ("_hastened", "index", "is_hastened", "number", "plan", "run_id", "task")
@@ -33,12 +31,6 @@ class Attempt:
         self.run_id = run_id
         self.is_hastened = False
         self._hastened: anyio.Event | None = None  # made only when somebody waits: most never do
-
-    @property
-    def variables(self) -> Mapping[str, str]:
-        if self.task.env:
-            return {**self.plan.env, **self.task.env}
-        return self.plan.env
 
     def hasten(self) -> None:
         """Ask for the stop to be made without the grace period."""

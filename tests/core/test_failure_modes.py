@@ -7,9 +7,12 @@ import pytest
 from engine.core.events import PlanCompleted, PlanPaused, TaskCancelled, TaskFailed, TaskSkipped, TaskStopping
 from engine.core.inputs import (
     CancelPlan,
+    CancelTask,
     DrainPlan,
+    HoldTask,
     MarkSucceeded,
     OutcomeKind,
+    PausePlan,
     ResumePlan,
     RetryFailed,
     RetryTask,
@@ -370,3 +373,107 @@ def test_a_failure_says_how_an_attempt_ended_that_gave_no_reason() -> None:
     world.admit("a")
     world.finish("a", OutcomeKind.STOPPED)
     assert world.last(TaskFailed).error == "stopped"
+
+
+def test_a_pause_that_a_failure_brought_can_be_made_ones_own() -> None:
+    world = World(plan(PAUSE, a="", b=""), max_parallel=1)
+    world.start()
+    world.fail("a")
+    assert world.send(PausePlan(actor="alice")) == ["PLAN_PAUSED"]
+    world.order(RetryTask, "a")
+    assert world.phase is RunPhase.PAUSED
+    assert world.refused(PausePlan()) == "the run is paused"
+
+
+def test_a_cancelled_run_is_not_paused_for_the_failure_before() -> None:
+    world = World(plan(PAUSE, a="", b=""))
+    world.start()
+    world.admit("b")
+    world.fail("a")
+    world.send(CancelPlan())
+    assert world.refused(PausePlan()) == "the run is cancelling"
+
+
+# ── what crossed a stop ─────────────────────────────────────────────────────────────────────────
+
+
+def test_a_time_out_that_fail_fast_finds_stopping_counts_as_a_failure_but_is_not_retried() -> None:
+    world = World(plan(FAIL_FAST, a="", b=task(retry=3, timeout=1.0)))
+    world.start()
+    world.admit("a", "b")
+    world.wait(1.0)
+    world.fail("a")
+    world.stopped("b")
+    assert world.states == {"a": "failed", "b": "failed"}
+    assert world.last(TaskFailed, "b").error == "timed out after 1s"
+
+
+def test_an_attempt_that_had_failed_before_fail_fast_stopped_it_has_failed() -> None:
+    world = World(plan(FAIL_FAST, a="", b=task(retry=3)))
+    world.start()
+    world.admit("a", "b")
+    world.fail("a")
+    world.fail("b", "exit 7", 7)
+    assert world.states == {"a": "failed", "b": "failed"}
+    assert (world.last(TaskFailed, "b").error, world.last(TaskFailed, "b").exit_code) == ("exit 7", 7)
+
+
+def test_an_attempt_that_failed_before_a_person_stopped_it_is_cancelled() -> None:
+    world = World(plan(a=task(retry=3)))
+    world.start()
+    world.admit("a")
+    world.order(CancelTask, "a")
+    world.fail("a")
+    assert world.states == {"a": "cancelled"}
+
+
+def test_what_answers_a_failure_is_spared_again_but_not_once_a_person_has_retried_it() -> None:
+    world = World(plan(FAIL_FAST, a="", b="", tell={"a": "failed"}))
+    world.start()
+    world.admit("a", "b")
+    world.fail("a")
+    world.stopped("b")
+    world.succeed("tell")
+    world.order(RetryTask, "tell")
+    world.order(RetryTask, "b")
+    world.admit("tell", "b")
+    assert "stop tell#2" in world.fail("b")
+
+
+def test_a_refused_task_that_a_failure_has_doomed_meanwhile_is_deferred_and_then_skipped() -> None:
+    world = World(plan(CONTINUE, a="", b="a"))
+    world.start()
+    world.succeed("a")
+    world.order(RetryTask, "a")
+    world.admit("a")
+    world.fail("a")
+    assert world.refuse("b")[:2] == ["DISPATCH_DEFERRED b", "TASK_SKIPPED b"]
+
+
+def test_a_retry_in_back_off_is_refused_when_a_need_has_failed_since() -> None:
+    world = World(plan(CONTINUE, a="", b=task("a", retry=1)))
+    world.start()
+    world.succeed("a")
+    world.fail("b")
+    world.order(RetryTask, "a")
+    world.admit("a")
+    world.fail("a")
+    assert world.refuses(RetryTask, "b") == "b cannot run: a failed; retry that first"
+
+
+def test_refusals_do_not_call_ready_what_is_starting() -> None:
+    world = World(plan(a=""))
+    world.start()
+    assert world.refuses(HoldTask, "a").startswith("a is starting:")
+    assert world.refuses(MarkSucceeded, "a", reason="x") == "a is starting: cancel it first"
+    world.order(CancelTask, "a")
+    assert world.refuses(MarkSucceeded, "a", reason="x") == "a is stopping: wait until it has ended"
+
+
+def test_the_end_counts_what_was_tolerated() -> None:
+    world = World(plan(a=task(skip_on_failure=True), b="a"))
+    world.start()
+    world.fail("a")
+    world.succeed("b")
+    end = world.last(PlanCompleted)
+    assert (end.outcome, end.skipped, end.tolerated) == (Outcome.SUCCESS, 1, 1)

@@ -17,11 +17,6 @@ pytestmark = pytest.mark.anyio
 FAILED = AttemptOutcome(OutcomeKind.FAILED, "exit 2", 2)
 
 
-@pytest.fixture(scope="module", params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 class TestContract(DispatcherContract):
     @pytest.fixture
     def subject(self) -> Subject:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
-from collections.abc import Iterator
+import weakref
+from collections.abc import AsyncIterator
 
 import anyio
 import pytest
@@ -12,11 +14,6 @@ import pytest
 from engine.dispatch.readiness import Poller, PortablePoller, Readiness, Signal, new_poller
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module", params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 class Pipe:
@@ -47,7 +44,7 @@ def readiness(request: pytest.FixtureRequest) -> Readiness:
 
 
 @pytest.fixture
-def pipes(readiness: Readiness) -> Iterator[list[Pipe]]:
+async def pipes(readiness: Readiness) -> AsyncIterator[list[Pipe]]:
     pipes = [Pipe(readiness) for _ in range(3)]
     yield pipes
     for pipe in pipes:
@@ -141,6 +138,19 @@ async def test_what_is_removed_by_another_callback_is_not_called(readiness: Read
     assert len(called) == 1
     first.close()
     second.close()
+
+
+async def test_no_event_loop_holds_on_to_it() -> None:
+    readiness = Readiness()
+    for _ in range(3):
+        pipe = Pipe(readiness)
+        pipe.write()
+        await readiness.wait(pipe.signal)
+        pipe.close()
+    gone = weakref.ref(readiness)
+    del readiness, pipe
+    gc.collect()
+    assert gone() is None
 
 
 def test_epoll_is_preferred_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,6 @@ pytestmark = pytest.mark.anyio
 
 
 class TestContract(DispatcherContract):
-    @pytest.fixture(scope="class", params=["asyncio", "trio"])
-    def anyio_backend(self, request: pytest.FixtureRequest) -> str:
-        return str(request.param)
-
     @pytest.fixture
     def subject(self) -> Subject:
         endless = Task(name="endless", simulate=Simulation(duration=1e6, output=0.001))

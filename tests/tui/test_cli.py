@@ -263,7 +263,6 @@ def test_unread_output_ends_quietly() -> None:
 
 
 def test_closed_streams_are_replaced() -> None:
-    result = python(
-        "-c", f"import os; os.closerange(0, 3); os.execv({sys.executable!r}, ['python', '-m', 'tui', 'demo'])"
-    )
+    command = [sys.executable, "-m", "tui", "demo"]
+    result = python("-c", f"import os; os.closerange(0, 3); os.execv({sys.executable!r}, {command!r})")
     assert result.returncode == 0

@@ -28,7 +28,7 @@ LONG = 'tasks: {wait: {run: "echo waiting; exec sleep 600"}, after: {run: "true"
 STUBBORN = """\
 tasks:
   wait:
-    run: trap '' TERM; echo waiting; while :; do sleep 600; done
+    run: trap '' TERM; echo deaf > "$EAR"; while :; do sleep 600; done
     shutdown: {grace: 10m}
 """
 PAUSES = """\
@@ -267,9 +267,13 @@ def test_lost_terminal_stops_the_run(plan: Write) -> None:
     assert not err
 
 
-def test_second_interrupt_kills(plan: Write) -> None:
+def test_second_interrupt_kills(plan: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ear = tmp_path / "ear"
+    os.mkfifo(ear)
+    monkeypatch.setenv("EAR", str(ear))
     with running("run", plan(STUBBORN)) as plandeck:
         pid = pid_of_task(plandeck.stdout)
+        assert ear.read_text() == "deaf\n"
         plandeck.send_signal(signal.SIGINT)
         assert "once more to kill it" in plandeck.stderr.readline()
         plandeck.send_signal(signal.SIGINT)

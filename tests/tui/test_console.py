@@ -12,8 +12,10 @@ from textual.widgets import Input
 from engine.core.inputs import CancelPlan, DrainPlan, RetryTask
 from engine.core.state import Outcome, RunPhase
 from engine.plan.model import Need, Plan, Task
+from engine.view.run_view import RunView
 from tests.support.console import Console, console
 from tests.support.run import FakeRun, plan_of
+from tui.screens.dialogs import ask_failure_mode, ask_settlement, ask_to_quit
 from tui.widgets.frame import PaneId
 
 pytestmark = pytest.mark.anyio
@@ -147,6 +149,18 @@ async def test_a_read_only_console_leaves_at_once(tmp_path: Path) -> None:
     async with console(run) as c:
         await c.press("q")
         assert left(c)
+
+
+@pytest.mark.parametrize("phase", [RunPhase.RUNNING, RunPhase.DRAINING, RunPhase.CANCELLING])
+def test_answers_fit_a_small_screen_and_leave_the_moving_keys_alone(phase: RunPhase, run: FakeRun) -> None:
+    view = RunView.from_snapshot(run.graph, run.snapshot())
+    view.phase = phase
+    offers = {"skip": "skips unit", "mark": "frees unit"}
+    for dialog in (ask_to_quit(view), ask_failure_mode(view), ask_settlement("?", offers)):
+        keys = [choice.key for choice in dialog.choices]
+        assert len(set(keys)) == len(keys)
+        assert not set(keys) & {"j", "k", "q"}
+        assert max(len(choice.label) for choice in dialog.choices) <= 42
 
 
 # ── following ───────────────────────────────────────────────────────────────────────────────────
@@ -343,6 +357,25 @@ async def test_a_search_given_up_leaves_no_filter(run: FakeRun) -> None:
         assert len(c.screen.table.rows) == 4
         assert c.screen.table.has_focus
         assert not c.app.screen.query(Input)
+
+
+async def test_failed_only_shows_the_table_it_filters(run: FakeRun) -> None:
+    async with console(run, (60, 20)) as c:
+        run.push(run.make.failed("lint"))
+        await c.settle()
+        await c.press("1", "F")
+        assert c.screen.frame.front is PaneId.TABLE
+        assert list(c.screen.table.rows) == [2]
+        await c.press("F")
+        assert len(c.screen.table.rows) == 4
+
+
+async def test_there_is_one_search_at_a_time(run: FakeRun) -> None:
+    async with console(run) as c:
+        await c.press("slash", "u")
+        c.screen.action_find()
+        await c.handled()
+        assert len(c.app.screen.query(Input)) == 1
 
 
 async def test_the_log_is_searched(run: FakeRun) -> None:

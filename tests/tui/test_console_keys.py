@@ -315,3 +315,22 @@ async def test_remapped_keys_are_the_keys(run: FakeRun) -> None:
         await c.press("ctrl+y")
         assert await run.sent() == [PausePlan()]
         assert "Ctrl+Y pause" in c.text()
+
+
+async def test_slots_are_counted_from_what_was_asked_for_last(run: FakeRun) -> None:
+    async with console(run) as c:
+        await c.press("+", "+")  # faster than the run answers
+        assert await run.sent(2) == [SetMaxParallel(slots=5), SetMaxParallel(slots=6)]
+        run.push(run.make.slots_changed(5), run.make.slots_changed(6))
+        await c.settle()
+        await c.press("-")
+        assert (await run.sent(3))[-1] == SetMaxParallel(slots=5)
+
+
+async def test_slots_that_were_refused_count_for_nothing(run: FakeRun) -> None:
+    async with console(run) as c:
+        run.refusal = "not now"
+        await c.press("+")
+        run.refusal = ""
+        await c.press("+")
+        assert await run.sent() == [SetMaxParallel(slots=5)]

@@ -8,6 +8,7 @@ while. Whatever a test is about, every frame it ever sees must be whole.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import inspect
 import json
 import os
@@ -48,6 +49,9 @@ class Ticking(Terminal):
 
     def __init__(self, *options: str, **kwargs: Any) -> None:
         status, theirs = os.pipe()
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            # room for minutes of news: an app that could not tell them would stand still while we read slowly
+            fcntl.fcntl(status, fcntl.F_SETPIPE_SZ, 1 << 20)
         argv = [sys.executable, "-m", "tests.support.ticker", str(theirs), *options]
         try:
             super().__init__(argv, env={"PYTHONPATH": str(ROOT)}, inherit=[theirs], **kwargs)

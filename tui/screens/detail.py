@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -66,7 +67,7 @@ class DetailScreen(PageScreen):
             for command in commands[1:]:
                 yield from _wrapped("", command, width, indent=2)
         elif task.run is not None:
-            yield from _wrapped("runs", " ".join(map(repr, task.run)), width)
+            yield from _wrapped("runs", shlex.join(task.run), width)
         elif task.simulate is not None:
             rate = f", fails {task.simulate.fail_rate:.0%}" if task.simulate.fail_rate else ""
             yield (_label("simulates"), Span(f"{short(task.simulate.duration)}{rate}"))
@@ -145,7 +146,7 @@ def _label(text: str) -> Span:
 def _wrapped(label: str, text: str, width: int, tone: str = "text", indent: int = 0) -> Iterator[TextLine]:
     """A labelled text, in as many lines as it takes; none if there is no text."""
     room = max(20, width - LABEL_WIDTH - indent)
-    for number, line in enumerate(textwrap.wrap(one_line(text), room)):
+    for number, line in enumerate(textwrap.wrap(one_line(text), room, break_on_hyphens=False)):
         yield (_label("" if number else label), Span(" " * indent + line, tone))
 
 

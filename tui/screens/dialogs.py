@@ -144,23 +144,23 @@ def ask_to_quit(view: RunView) -> Dialog:
     choices = [Choice("s", "Stay here", "")]
     if view.phase is RunPhase.CANCELLING:
         words = ["The run is being cancelled; the console closes when all has stopped."]
-        choices.append(Choice("h", "Hurry: kill what is left, without its grace period", "kill"))
+        choices.append(Choice("h", "Hurry: kill what is left at once", "kill"))
     else:
         words = []
         if view.phase is RunPhase.DRAINING:
             words.append("The run is draining; the console closes when it is done.")
         else:
             words.append(f"Draining {foretell(view, [DrainPlan()])[0]}.")
-            choices.append(Choice("d", "Drain: finish what runs, start no more, then quit", "drain"))
+            choices.append(Choice("d", "Drain: finish what runs, then quit", "drain"))
         words.append(f"Cancelling {foretell(view, [CancelPlan()])[0]}.")
         choices.append(Choice("c", "Cancel the run, then quit", "cancel"))
     return Dialog("The run is not over. Quit?", words, choices, id="quit")
 
 
 _MODE_MEANS: Final = {
-    FailureMode.FAIL_FAST: ("f", "the first failure stops everything"),
+    FailureMode.FAIL_FAST: ("f", "the first failure stops all"),
     FailureMode.CONTINUE_ON_ERROR: ("c", "independent tasks go on"),
-    FailureMode.PAUSE_ON_FAILURE: ("p", "nothing new starts until you say so"),
+    FailureMode.PAUSE_ON_FAILURE: ("p", "nothing new starts"),
 }
 
 

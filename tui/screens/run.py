@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
+import anyio
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input
 
-from engine.core.inputs import Command
 from engine.core.state import RunPhase
-from engine.errors import PlandeckError
 from engine.handle import RunHandle
-from engine.plan.model import FailureMode
 from engine.view.run_view import Changes, RunView
 from engine.view.text import one_line
 from tui import commands
-from tui.commands import Wish
 from tui.feed import Feed
 from tui.keymap import BY_ID, LOG_HINTS, TASK_HINTS, Hint, Place, bindings, first
+from tui.screens.steering import Steering
 from tui.widgets.alert import Alert
 from tui.widgets.find import FindBar
 from tui.widgets.footer import Footer, Offer
@@ -63,6 +61,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self._list = PaneId.TABLE
         """The pane that Escape goes back to from the log."""
         self._sought = ""
+        self.steering = Steering(self, run, self.feed)
         view = self.feed.view
         self.header = RunHeader(view, read_only=run.read_only)
         self.gauge = Gauge(view)
@@ -104,13 +103,20 @@ class RunScreen(Screen[None], inherit_bindings=False):
         if self.selected is not None:
             self._follow(self.selected)
         self.run_worker(self.feed.follow(), name="feed", exit_on_error=True)
-        self.set_interval(1 / FRAMES_A_SECOND, self.tick)
+        self.run_worker(self._beat(), name="beat", exit_on_error=True)
         self.tick()
 
     def on_unmount(self) -> None:
         self.feed.close()
 
     # ── drawing ─────────────────────────────────────────────────────────────────────────────────
+
+    async def _beat(self) -> None:
+        """Tick for as long as the screen lives. A worker and not a Textual timer, which costs three
+        times what a tick does that finds nothing to draw."""
+        while True:
+            await anyio.sleep(1 / FRAMES_A_SECOND)
+            self.tick()
 
     def tick(self) -> None:
         """Draw what changed since the last tick, and the clocks once a second."""
@@ -123,20 +129,22 @@ class RunScreen(Screen[None], inherit_bindings=False):
             changes = view.drain_changes()
             for widget in (self.header, self.gauge, self.plan_tree, self.table, self.alert):
                 widget.update_from(changes, now)
+            self._draw_borders()
         self.log_pane.update_from(changes, now)  # a file grows without an event
-        self._draw_borders()
+        self._entitle(PaneId.LOG)
         is_complete = view.phase is RunPhase.COMPLETE
         if is_complete and not self._was_complete:
             self.post_message(self.Completed())
         self._was_complete = is_complete
 
+    def _entitle(self, pane: PaneId) -> None:
+        widget = (self.plan_tree, self.table, self.log_pane)[pane]
+        self.frame.entitle(pane, f"{pane + 1} {widget.title}", widget.note)
+
     def _draw_borders(self) -> None:
-        for pane, widget in (
-            (PaneId.TREE, self.plan_tree),
-            (PaneId.TABLE, self.table),
-            (PaneId.LOG, self.log_pane),
-        ):
-            self.frame.entitle(pane, f"{pane + 1} {widget.title}", widget.note)
+        """All that depends on where the operator is, around the panes."""
+        for pane in PaneId:
+            self._entitle(pane)
         self.alert.select(self.selected)
         hints = LOG_HINTS if self.frame.front is PaneId.LOG else TASK_HINTS
         self.footer.offer([self._offer(hint) for hint in hints])
@@ -226,6 +234,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
     # ── finding ─────────────────────────────────────────────────────────────────────────────────
 
     def action_find(self) -> None:
+        if not self.footer.display:
+            return  # being typed into already; the palette can ask for it even then
         self.footer.display = False
         self.mount(FindBar(), after=self.footer)
 
@@ -252,18 +262,18 @@ class RunScreen(Screen[None], inherit_bindings=False):
     def action_find_next(self, step: int) -> None:
         pane = (self.plan_tree, self.table, self.log_pane)[self.frame.front]
         if not self._sought:
-            self._say(f"Nothing is being sought: {first(self._keys['find'])} finds.")
+            self.steering.say(f"Nothing is being sought: {first(self._keys['find'])} finds.")
         elif not (pane.find_next if step > 0 else pane.find_previous)(self._sought):
-            self._say(f"Not found: {one_line(self._sought)}")
+            self.steering.say(f"Not found: {one_line(self._sought)}")
 
     def action_failed_only(self) -> None:
         self.table.action_failed_only()
-        self._draw_borders()
+        self._bring(PaneId.TABLE)
 
     def action_next_trouble(self) -> None:
         troubled = sorted({*self.view.failures, *self.view.stalled})
         if not troubled:
-            self._say("Nothing has failed, nothing is stalled.")
+            self.steering.say("Nothing has failed, nothing is stalled.")
             return
         here = -1 if self.selected is None else self.selected
         index = next((index for index in troubled if index > here), troubled[0])
@@ -275,111 +285,40 @@ class RunScreen(Screen[None], inherit_bindings=False):
     # ── steering ────────────────────────────────────────────────────────────────────────────────
 
     def action_retry(self) -> None:
-        self._grant(commands.retry(self.view, self.targets))
+        self.steering.grant(commands.retry(self.view, self.targets))
 
     def action_retry_downstream(self) -> None:
-        self._grant(commands.retry_downstream(self.view, self.targets))
+        self.steering.grant(commands.retry_downstream(self.view, self.targets))
 
     def action_cancel(self) -> None:
-        self._grant(commands.cancel(self.view, self.targets))
+        self.steering.grant(commands.cancel(self.view, self.targets))
 
     def action_kill(self) -> None:
-        self._grant(commands.kill(self.view, self.targets))
+        self.steering.grant(commands.kill(self.view, self.targets))
 
     def action_hold(self) -> None:
-        self._grant(commands.hold(self.view, self.targets))
-
-    def action_retry_failed(self) -> None:
-        self._grant(commands.retry_failed(self.view))
-
-    def action_cancel_plan(self) -> None:
-        self._grant(commands.cancel_plan(self.view))
-
-    def action_pause(self) -> None:
-        self._grant(commands.pause(self.view))
-
-    def action_slots(self, by: int) -> None:
-        self._grant(commands.slots(self.view, by))
-
-    def action_failure_mode(self) -> None:
-        def chosen(mode: str | None) -> None:
-            if mode is not None:
-                self._grant(commands.failure_mode(self.view, FailureMode(mode)))
-
-        if self._may_steer:
-            from tui.screens.dialogs import ask_failure_mode
-
-            self._open(ask_failure_mode(self.view), chosen)
+        self.steering.grant(commands.hold(self.view, self.targets))
 
     def action_settle(self) -> None:
-        tasks = self.targets
-        offers = commands.settlements(self.view, tasks)
-        if not offers:
-            self._grant(commands.skip(self.view, tasks))  # says why not
-            return
-        name = commands.names(self.view, tasks)
+        self.steering.settle(self.targets)
 
-        def reasoned(reason: str | None) -> None:
-            if reason is not None:
-                self._grant(commands.mark_succeeded(self.view, tasks, reason))
+    def action_retry_failed(self) -> None:
+        self.steering.grant(commands.retry_failed(self.view))
 
-        def chosen(what: str | None) -> None:
-            if what == "skip":
-                self._grant(commands.skip(self.view, tasks))
-            elif what == "mark":
-                self._open(ReasonDialog(f"Mark {name} succeeded"), reasoned)
+    def action_cancel_plan(self) -> None:
+        self.steering.grant(commands.cancel_plan(self.view))
 
-        if self._may_steer:
-            from tui.screens.dialogs import ReasonDialog, ask_settlement
+    def action_pause(self) -> None:
+        self.steering.grant(commands.pause(self.view))
 
-            self._open(ask_settlement(f"Settle {name} without running it?", offers), chosen)
+    def action_slots(self, by: int) -> None:
+        self.steering.change_slots(by)
 
-    @property
-    def _may_steer(self) -> bool:
-        if self._run.read_only:
-            self._say("This console is read-only.")
-        return not self._run.read_only
+    def action_failure_mode(self) -> None:
+        self.steering.choose_mode()
 
-    def _grant(self, wish: Wish) -> None:
-        """Do what was wished for, after the question that belongs to it."""
-        if not self._may_steer:
-            return
-        if wish.refusal:
-            self._say(wish.refusal)
-        elif wish.question is None:
-            self.send(wish.commands)
-        else:
-            from tui.screens.dialogs import confirm
-
-            def answered(answer: str | None) -> None:
-                if answer is not None:
-                    self.send(wish.commands)
-
-            self._open(confirm(wish.question), answered)
-
-    def _open(self, dialog: Screen[str | None], answered: Callable[[str | None], None]) -> None:
-        self.app.clear_notifications()  # they would lie over it
-        self.app.push_screen(dialog, answered)
-
-    def send(self, wanted: Sequence[Command]) -> None:
-        """Send commands, in their order. A refusal is said, not raised."""
-        if wanted:
-            self.table.clear_marks()
-            self.run_worker(self._send(wanted), group="commands")
-
-    async def _send(self, wanted: Sequence[Command]) -> None:
-        refusals: list[str] = []
-        for command in wanted:
-            try:
-                await self._run.send(command)
-            except PlandeckError as refusal:
-                refusals.append(str(refusal))
-        if refusals:
-            more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
-            self._say(f"Refused: {one_line(refusals[0])}{more}")
-
-    def _say(self, words: str) -> None:
-        self.notify(words, severity="warning", markup=False, timeout=4)
+    def on_steering_sent(self) -> None:
+        self.table.clear_marks()
 
 
 def _label(key_id: str, view: RunView, targets: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -134,7 +135,7 @@ class Alert(Line):
         elif isinstance(task.run, str):
             what = " ".join(task.run.split())
         elif task.run is not None:
-            what = " ".join(task.run)
+            what = shlex.join(task.run)
         else:
             what = f"simulated, {short(task.simulate.duration)}" if task.simulate else ""
         return _Notice(f"{one_line(task.name)}: {one_line(what)}", "", look.muted)

@@ -37,7 +37,7 @@ class Footer(Line):
 
     def draw(self, look: Look, width: int) -> Iterable[Segment]:
         tail = self._offers[-self._kept :]
-        room = width - 1 - sum(map(_width, tail))
+        room = width - sum(map(_width, tail))
         for offer in self._offers[: -self._kept]:
             room -= _width(offer)
             if room < 0:

@@ -120,9 +120,10 @@ class Frame(Widget, can_focus=False):
         self.front = pane
         if zoomed is not None:
             self.zoomed = zoomed
-        self._show()
-        if changed:
-            self._refresh_borders()
+        if self.size:
+            self._show()
+            if changed:
+                self._refresh_borders()
         widget = self.panes[pane]
         if not widget.has_focus:
             widget.focus(scroll_visible=False)
@@ -138,9 +139,14 @@ class Frame(Widget, can_focus=False):
 
     def _show(self) -> None:
         alone = self.alone(self.size)
+        changed = False
         for pane in PaneId:
-            self.panes[pane].display = alone is None or pane is alone
-        self.refresh(layout=True, repaint=False)
+            shown = alone is None or pane is alone
+            if self.panes[pane].display is not shown:
+                self.panes[pane].display = shown
+                changed = True
+        if changed:
+            self.refresh(layout=True, repaint=False)
 
     def on_resize(self, event: events.Resize) -> None:
         self._show()

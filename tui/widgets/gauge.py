@@ -30,26 +30,33 @@ _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 
 
 class _Shape(NamedTuple):
-    """How much is said. bar, gauge, course: cells. words: beside the glyphs of the counts."""
+    """How much is said. bar, gauge, course: cells. words: beside the glyphs of the counts. percent:
+    instead of tasks of tasks. terse: no words at all, and no room kept for counts to grow."""
 
-    bar: int
-    gauge: int
-    course: int
-    words: bool
+    bar: int = 0
+    gauge: int = 0
+    course: int = 0
+    words: bool = False
+    percent: bool = False
+    terse: bool = False
 
 
 _SHAPES: Final = (
     _Shape(bar=24, gauge=10, course=12, words=True),
     _Shape(bar=16, gauge=10, course=12, words=True),
-    _Shape(bar=20, gauge=10, course=12, words=False),
-    _Shape(bar=12, gauge=8, course=6, words=False),
-    _Shape(bar=8, gauge=6, course=6, words=False),
-    _Shape(bar=6, gauge=0, course=6, words=False),
-    _Shape(bar=0, gauge=0, course=4, words=False),
-    _Shape(bar=0, gauge=0, course=0, words=False),
+    _Shape(bar=20, gauge=10, course=12),
+    _Shape(bar=12, gauge=8, course=6),
+    _Shape(bar=8, gauge=6, course=6),
+    _Shape(bar=6, course=6),
+    _Shape(course=4),
+    _Shape(),
+    _Shape(percent=True),
 )
 """From wide to narrow; the first that fits is taken. It depends only on the width and the number of
 tasks, so that nothing moves while the run goes on."""
+
+_TERSE: Final = _Shape(percent=True, terse=True)
+"""What is left for ten thousand tasks at sixty columns."""
 
 
 class Gauge(Line):
@@ -69,28 +76,29 @@ class Gauge(Line):
             self.renew()
 
     def draw(self, look: Look, width: int) -> Iterable[Segment]:
-        digits = len(str(len(self._view.tasks)))
-        shape = next((shape for shape in _SHAPES if _width(shape, digits) <= width), _SHAPES[-1])
-        spare = width - _width(shape, digits)
+        view = self._view
+        digits = len(str(len(view.tasks)))
+        shape = next((shape for shape in _SHAPES if _width(shape, digits) <= width), _TERSE)
+        spare = max(0, width - _width(shape, digits))
         if shape.bar:
             longer = min(spare, shape.bar)
-            shape = shape._replace(
-                bar=shape.bar + longer, course=shape.course + min(spare - longer, COURSE_LIMIT)
-            )
+            course = shape.course + min(spare - longer, COURSE_LIMIT)
+            shape = shape._replace(bar=shape.bar + longer, course=course)
             yield Segment(" ")
-            yield from _progress(self._view, look, shape.bar)
-        yield Segment(f" {self._view.finished:>{digits}}/{len(self._view.tasks)}  ", look.bold)
+            yield from _progress(view, look, shape.bar)
+        done = f"{view.progress:>4.0%}" if shape.percent else f"{view.finished:>{digits}}/{len(view.tasks)}"
+        yield Segment(f" {done}  ", look.bold)
         yield from self._health(look, shape)
         yield from self._counts(look, shape, digits)
-        stalled = len(self._view.stalled)
-        if stalled:
-            yield Segment("  ")
-            yield Segment(f"! {stalled} stalled", look.warning + look.bold)
+        if view.stalled:
+            stalled = f"!{len(view.stalled)}" if shape.terse else f" ! {len(view.stalled)} stalled"
+            yield Segment(f" {stalled}", look.warning + look.bold)
 
     def _health(self, look: Look, shape: _Shape) -> Iterable[Segment]:
         view = self._view
         style = look.health(view.health)
-        yield Segment("health ")
+        if not shape.terse:
+            yield Segment("health ")
         if shape.gauge:
             yield from _fill(view.health, shape.gauge, look)
             yield Segment(" ")
@@ -105,14 +113,16 @@ class Gauge(Line):
 
     def _counts(self, look: Look, shape: _Shape, digits: int) -> Iterable[Segment]:
         counts = self._view.counts
-        yield Segment(" ")
+        if not shape.terse:
+            yield Segment(" ")
         for word, states in COUNTED:
             number = sum(counts[state] for state in states)
             style = look.states[states[0]] if number else look.muted
             text = f" {look.glyph(states[0])}{number}"
             if shape.words:
                 text += f" {word}"
-            yield Segment(text.ljust(_count_width(word, shape, digits)), style)
+            room = 0 if shape.terse else _count_width(word, shape, digits)
+            yield Segment(text.ljust(room), style)
 
 
 def _count_width(word: str, shape: _Shape, digits: int) -> int:
@@ -120,14 +130,13 @@ def _count_width(word: str, shape: _Shape, digits: int) -> int:
 
 
 def _width(shape: _Shape, digits: int) -> int:
+    """The cells that a shape takes, whatever the counts; not for the terse one."""
     bar = 1 + shape.bar if shape.bar else 0
-    health = (
-        len("health 0.00")
-        + (1 + shape.gauge if shape.gauge else 0)
-        + (1 + shape.course if shape.course else 0)
-    )
+    done = len("  100%") if shape.percent else 2 * digits + 1
+    health = len("health 0.00")
+    health += (1 + shape.gauge if shape.gauge else 0) + (1 + shape.course if shape.course else 0)
     counts = sum(_count_width(word, shape, digits) for word, _ in COUNTED)
-    return bar + 4 + 2 * digits + health + 1 + counts + len("  ! 1 stalled")
+    return bar + 1 + done + 2 + health + 1 + counts + len("  ! 1 stalled")
 
 
 def _progress(view: RunView, look: Look, cells: int) -> Iterable[Segment]:

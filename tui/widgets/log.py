@@ -98,6 +98,7 @@ class LogPane(LinePane[Piece]):
 
     def update_from(self, changes: Changes, now: float) -> None:
         """Read on and draw what is new. Called on every tick, also when no event came: files have none."""
+        is_new_second = int(now) != int(self._now)
         self._now = now
         if self._selected is None:
             return
@@ -106,8 +107,8 @@ class LogPane(LinePane[Piece]):
             self._open(current)
         if self.page and self._tail is not None and self._tail.read(drop=self._follow):
             self._settle()
-        elif not self.line_count:
-            self.redraw_changed()  # what is said in its place
+        elif not self.line_count and (is_new_second or changes.tasks or changes.plan):
+            self.redraw_changed()  # what is said in its place, which may count seconds
 
     def _open(self, attempt: int) -> None:
         self._attempt = attempt

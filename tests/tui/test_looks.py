@@ -1,0 +1,157 @@
+"""What the operator sees, as pictures (`pytest --snapshot-update` after a change that was looked at)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+from textual.pilot import Pilot
+
+from engine.plan.model import FailureMode, Need, Plan, Retry, Task
+from tests.support.run import FakeRun
+from tui.app import ConsoleApp
+
+Compare = Callable[..., bool]
+
+
+def _task(name: str, needs: str = "", run: str = "true", retries: int = 0) -> Task:
+    return Task(
+        name=name, run=run, needs=tuple(Need(needed) for needed in needs.split()), retry=Retry(limit=retries)
+    )
+
+
+RELEASE = Plan(
+    name="release",
+    max_parallel=4,
+    tasks=(
+        _task("fetch", run="git fetch --all"),
+        _task("build", "fetch", "make build"),
+        _task("lint", "build", "ruff check ."),
+        _task("types", "build", "mypy src"),
+        _task("unit", "build", "pytest -q tests/unit", retries=2),
+        _task("integration", "build", "pytest -q tests/integration", retries=2),
+        _task("docs", "fetch", "make docs"),
+        _task("package", "unit lint types", "make package"),
+        _task("publish", "package integration", "twine upload dist/*"),
+        _task("announce", "publish docs", "./announce"),
+    ),
+)
+
+
+UNIT = 4
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> FakeRun:
+    """A run about to begin, with the logs it will have."""
+    run = FakeRun(RELEASE, directory=tmp_path)
+    run.last_lines[UNIT] = "tests/test_db.py: waiting for lock"
+    run.write_log("unit", "".join(f"tests/test_{name}.py ........\n" for name in ("app", "cli", "io", "net")))
+    run.write_log("unit", "\x1b[33mtests/test_db.py: waiting for lock\x1b[0m\n")
+    run.write_log("fetch", "From ssh://git.example.org/release\n   4c1f0a2..9b7e3d1  main -> origin/main\n")
+    return run
+
+
+def _get_into_the_middle(run: FakeRun) -> None:
+    """Some done, one failed, one stalled, one to be retried, the rest waiting."""
+    make = run.make
+    run.push(make.plan_started(), make.started("fetch", "pid 4711"))
+    make.wait(3)
+    run.push(make.completed("fetch"), make.started("build", "pid 4712"), make.started("docs", "pid 4713"))
+    make.wait(41)
+    run.push(make.completed("build"), make.mode_changed(FailureMode.CONTINUE_ON_ERROR))
+    run.push(*(make.started(task) for task in ("lint", "types", "unit", "integration")))
+    make.wait(8)
+    run.push(make.failed("lint", "exit 2: E501 line too long", 2))
+    run.push(make.skipped("package", "lint failed", blocked_by="lint"))
+    run.push(make.completed("docs"), make.completed("types"))
+    run.push(make.retry_scheduled("integration", 60.0, "exit 75: the database is starting up", 75))
+    make.wait(21)
+    run.push(make.stalled("unit", 31.0))
+
+
+@pytest.fixture
+def looks(run: FakeRun, snap_compare: Compare) -> Compare:
+    """Compare the console, the cursor on a task and some keys pressed, with its picture."""
+
+    def compare(size: tuple[int, int], *keys: str, at: int = UNIT, ascii_only: bool = False) -> bool:
+        async def get_there(pilot: Pilot[None]) -> None:
+            screen = app.run_screen
+            _get_into_the_middle(run)
+            while screen.view.last_seq < len(run.make.events):
+                await anyio.lowlevel.checkpoint()
+            screen.tick()
+            screen.table.move_cursor(at)
+            await pilot.pause()
+            await pilot.press(*keys)
+            screen.tick()
+            await pilot.pause()
+
+        app = ConsoleApp(run, ascii_only=ascii_only)
+        return snap_compare(app, terminal_size=size, run_before=get_there)
+
+    return compare
+
+
+def test_main_screen_80x24(looks: Compare) -> None:
+    """Header, gauge, three panes with shared borders, the stall in the alert row, the keys below."""
+    assert looks((80, 24))
+
+
+def test_main_screen_120x40(looks: Compare) -> None:
+    """The same with room: run id, span of the time left, whole reasons, more keys."""
+    assert looks((120, 40))
+
+
+def test_main_screen_60x20(looks: Compare) -> None:
+    """One pane, with tabs above it; nothing is cut in header and gauge."""
+    assert looks((60, 20))
+
+
+def test_the_alert_points_elsewhere(looks: Compare) -> None:
+    """The cursor is on another task than the stalled one: the row says how to get there."""
+    assert looks((80, 24), at=0)
+
+
+def test_quit_dialog(looks: Compare) -> None:
+    """Three answers, the safe one lit; what draining and cancelling would do."""
+    assert looks((80, 24), "q")
+
+
+def test_cancel_dialog(looks: Compare) -> None:
+    """What would be stopped and skipped, the safe answer lit."""
+    assert looks((80, 24), "x")
+
+
+def test_failure_mode_dialog_60x20(looks: Compare) -> None:
+    """Fits a small screen; the mode in force is lit."""
+    assert looks((60, 20), "M")
+
+
+def test_help_80x24(looks: Compare) -> None:
+    """Keys by what they are for, steering first."""
+    assert looks((80, 24), "question_mark")
+
+
+def test_help_120x40(looks: Compare) -> None:
+    """Two columns."""
+    assert looks((120, 40), "question_mark")
+
+
+def test_details_of_a_task(looks: Compare, run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """State and why, what it runs, needs, attempts, history."""
+    monkeypatch.setattr(run, "log_path", lambda index, attempt: Path(f"/state/logs/{index}-{attempt}.log"))
+    assert looks((80, 40), "d", at=5)
+
+
+def test_plain_ascii_80x24(looks: Compare) -> None:
+    """Everything in signs that every terminal has."""
+    assert looks((80, 24), ascii_only=True)
+
+
+def test_no_color_80x24(looks: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No colour: the cursor is reversed, states tell themselves by shape and word."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert looks((80, 24))
