@@ -48,19 +48,12 @@ def open_database(directory: Path, *, create: bool = True, patience: float = PAT
         if create:
             make_folder(directory)
             _make_file(path)
-        connection = _connect(path, "mode=rw", patience)
         try:
-            _prepare(connection, path, patience)
+            return _connect(path, "mode=rw", patience)
         except sqlite3.OperationalError as error:
-            connection.close()
             if not _is_frozen(path, error):
                 raise
-            connection = _connect(path, "mode=ro&immutable=1", patience)
-            _prepare(connection, path, patience)
-        except BaseException:
-            connection.close()
-            raise
-    return connection
+            return _connect(path, "mode=ro&immutable=1", patience)
 
 
 @contextmanager
@@ -122,7 +115,13 @@ def _make_file(path: Path) -> None:
 
 def _connect(path: Path, mode: str, patience: float) -> sqlite3.Connection:
     location = f"file:{quote(os.fsencode(path.absolute()))}?{mode}"
-    return sqlite3.connect(location, uri=True, timeout=patience, isolation_level=None)
+    connection = sqlite3.connect(location, uri=True, timeout=patience, isolation_level=None)
+    try:
+        _prepare(connection, path, patience)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _is_frozen(path: Path, error: sqlite3.OperationalError) -> bool:

@@ -46,11 +46,12 @@ def test_a_run_id_never_leads_elsewhere(state: Path, run_id: str) -> None:
 
 
 def test_the_first_opening_makes_it_for_its_owner_alone(state: Path) -> None:
-    open_database(state).execute("CREATE TABLE written (something)")
+    connection = open_database(state)
     assert mode_of(state) == mode_of(state.parent) == 0o700
     files = sorted(state.iterdir())
     assert {path.name for path in files} >= {"plandeck.db", "plandeck.db-wal"}
     assert {mode_of(path) for path in files} == {0o600}
+    connection.close()
 
 
 def test_it_is_set_up_for_many_processes(state: Path) -> None:
