@@ -18,7 +18,7 @@ from engine.core.inputs import Command
 from engine.core.records import TaskSnapshot
 from engine.core.state import RunPhase
 from engine.errors import CommandRefused
-from engine.handle import RunHandle
+from engine.handle import PlanResult, RunHandle
 from engine.host import wire
 from engine.host.local_socket import LocalStream
 from engine.stream import Missed
@@ -31,6 +31,9 @@ GREETING_PATIENCE: Final = 10.0
 
 PARTING_PATIENCE: Final = 0.5
 """Seconds that a console has to read the rest when the run or its connection ends."""
+
+RESULT_PATIENCE: Final = 0.2
+"""Seconds to wait for the result of a run that is complete: it is there, or there was a retry just now."""
 
 LABEL_LIMIT: Final = 32
 _NOT_IN_A_LABEL: Final = re.compile(r"[^A-Za-z0-9/._:-]")
@@ -172,21 +175,30 @@ class Conversation:
                 await self._flush()
             await anyio.sleep(PACE)
         async with self._turn:
-            if self._phase is RunPhase.COMPLETE and not self._has_result:
-                await self._channel.send(wire.Completed(await self._run.wait()))
+            if not self._has_result:
+                await self._send_result()
 
     async def _report(self) -> None:
         """The result, each time the run has completed."""
         while True:
-            result = await self._run.wait()
+            await self._run.wait()
             async with self._turn:
                 await self._flush()
                 self._reopened = anyio.Event()
                 if self._phase is not RunPhase.COMPLETE:
                     continue  # a retry was quicker
-                await self._channel.send(wire.Completed(result))
-                self._has_result = True
+                await self._send_result()
             await self._reopened.wait()
+
+    async def _send_result(self) -> None:
+        """That of now: while others had the turn the run may have been reopened, and completed again."""
+        result: PlanResult | None = None
+        if self._phase is RunPhase.COMPLETE:
+            with anyio.move_on_after(RESULT_PATIENCE):
+                result = await self._run.wait()
+        if result is not None:
+            await self._channel.send(wire.Completed(result))
+            self._has_result = True
 
     async def _flush(self) -> None:
         """Send what waits."""

@@ -120,8 +120,7 @@ class LocalStream(ByteReceiveStream):
                 return data
 
     async def send(self, data: bytes) -> None:
-        """Return when the system has taken all of it. Raises `anyio.BrokenResourceError`."""
-        await anyio.lowlevel.checkpoint()
+        """Return when the system has taken it all, at once if it can. Raises `BrokenResourceError`."""
         left = memoryview(data)
         while left:
             try:

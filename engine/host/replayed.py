@@ -98,6 +98,11 @@ class ReplayedRun(Mirror):
             raise RecordingEnds("the recording ends before the run was complete")
         return await self._completion.wait()
 
+    def last_line(self, index: int) -> str:
+        """Of an attempt that failed. How far a running one had come by then is not recorded."""
+        attempts = self._view.tasks[index].attempts
+        return super().last_line(index) if attempts and attempts[-1].ended is not None else ""
+
     # ── the buttons ─────────────────────────────────────────────────────────────────────────────
 
     @property

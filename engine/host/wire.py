@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import anyio
+import anyio.lowlevel
 import msgspec
 from anyio.streams.buffered import BufferedByteReceiveStream
 
@@ -222,6 +223,7 @@ class Channel(Generic[Message]):
 
     async def send(self, message: ToRun | ToConsole) -> None:
         """Raises `Gone`, also once an earlier message could be sent in part only."""
+        await anyio.lowlevel.checkpoint()  # to be cancelled here leaves nothing half said
         if not self._is_whole:
             raise Gone
         self._is_whole = False

@@ -35,11 +35,12 @@ from engine.core.inputs import (
 )
 from engine.core.state import Outcome, RunPhase, TaskState
 from engine.errors import CommandRefused
-from engine.handle import RunHandle
+from engine.handle import PlanResult, RunHandle
 from engine.host import local_socket, server, wire
 from engine.host.attached import AttachedRun, RunUnreachable, attach
 from engine.host.local_socket import SocketUnusable, listen, peer_uid
 from engine.host.server import serve
+from engine.logs import LINE_LIMIT
 from engine.session import Run
 from engine.stream import Missed
 from engine.view.run_view import RunView
@@ -160,6 +161,31 @@ async def test_the_last_line_is_that_of_the_attempt_that_runs(path: Path) -> Non
         assert console.last_line(0) == ""
 
 
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        (b"", ""),
+        (b"\n \r\n\n", ""),
+        (b"one\n\x1b[31mtwo\xff\x1b]0;title\x07\n\n", "two\ufffd"),
+        (b"10 %\r20 %\r", "20 %"),
+        (b"one\ntw", "tw"),
+        (b"x" * 1_000_000, "x" * LINE_LIMIT),
+    ],
+)
+async def test_the_last_line_is_read_from_the_log(path: Path, log: bytes, line: str) -> None:
+    run = FakeRun(plan_of({"a": ""}))
+    run.start("a")
+    async with served(run, path), attach(path) as console:
+        file = console.log_path(0, 1)
+        assert console.last_line(0) == ""
+        file.parent.mkdir()
+        file.write_bytes(log)
+        assert console.last_line(0) == line
+        with file.open("ab") as more:
+            more.write(b"\nmore")
+        assert console.last_line(0) == "more"
+
+
 async def test_the_clock_is_that_of_the_run(path: Path) -> None:
     run = FakeRun(plan_of({"a": ""}))
     run.start("a")
@@ -218,6 +244,92 @@ async def test_a_retry_reopens_the_run_and_the_next_end_has_its_own_result(path:
         await console.send(RetryFailed())
         assert (await console.wait()).success == 1
         assert await console.wait() == await run.wait()
+
+
+class Hasty(FakeRun):
+    """Its task is run again whenever it has succeeded, before anybody has been told."""
+
+    async def wait(self) -> PlanResult:
+        result = await super().wait()
+        if self.make.state["a"] is TaskState.SUCCESS:
+            self._completed = anyio.Event()
+            self.push(self.make.resumed(), self.make.reset("a"))
+        return result
+
+    def fail(self) -> None:
+        self.push(self.make.started("a"), self.make.failed("a", "exit 1"), self.make.plan_completed())
+
+
+async def test_a_result_that_a_retry_has_overtaken_is_not_told(path: Path) -> None:
+    run = Hasty(plan_of({"a": ""}))
+    run.start("a")
+    async with served(run, path), raw_console(path) as raw:
+        await raw.greet()
+        await raw.hear("standing")
+        run.finish()
+        while (await raw.hear("happened"))["events"][-1][0] != "TASK_RESET":
+            continue
+        run.fail()
+        assert (await raw.hear("completed"))["result"]["failed"] == 1
+
+
+async def test_of_two_results_at_once_the_later_is_told(path: Path) -> None:
+    """The run is reopened and completes again while the first result waits for its turn to be sent."""
+
+    class Hastier(Hasty):
+        async def wait(self) -> PlanResult:
+            result = await super().wait()
+            if self.make.state["a"] is not TaskState.FAILED:
+                self.fail()
+            return result
+
+    run = Hastier(plan_of({"a": ""}))
+    run.start("a")
+    async with served(run, path), attach(path) as console:
+        run.finish()
+        assert (await console.wait()).failed == 1
+        assert seen(console) == seen(run)
+
+
+async def test_a_retry_just_before_the_result_is_sent_holds_nothing_up(path: Path) -> None:
+    class Reopening(FakeRun):
+        asked = 0
+
+        async def wait(self) -> PlanResult:
+            result = await super().wait()
+            self.asked += 1
+            if self.asked == 2:
+                self._completed = anyio.Event()
+                self.push(self.make.resumed(), self.make.reset("a"))
+                await anyio.sleep_forever()
+            return result
+
+    run = Reopening(plan_of({"a": ""}))
+    run.start("a")
+    async with served(run, path), attach(path) as console:
+        run.finish()
+        await until(console, 0, TaskState.READY)
+        run.push(run.make.started("a"))
+        run.finish()
+        assert (await console.wait()).success == 1
+        assert run.asked > 2
+
+
+@in_virtual_time
+async def test_the_result_is_told_though_the_run_ends_at_once(path: Path) -> None:
+    class Slow(FakeRun):
+        async def wait(self) -> PlanResult:
+            result = await super().wait()
+            await anyio.sleep(0.1)
+            return result
+
+    run = Slow(plan_of({"a": ""}))
+    run.start("a")
+    async with served(run, path), attach(path) as console:
+        run.finish()
+        run.end_stream()
+        assert (await console.wait()).success == 1
+        assert await console.gone() == "the run has ended"
 
 
 async def test_read_only_is_refused_here(path: Path) -> None:
@@ -661,6 +773,31 @@ async def test_a_socket_that_replaced_ours_is_not_removed(path: Path) -> None:
         path.unlink()
         path.write_text("of another")
     assert path.read_text() == "of another"
+
+
+async def test_a_socket_that_somebody_removed_is_no_trouble(path: Path) -> None:
+    async with served(FakeRun(plan_of({"a": ""})), path):
+        path.unlink()
+    assert list(path.parent.iterdir()) == []
+
+
+@in_virtual_time
+async def test_who_comes_when_many_wait_comes_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_socket, "QUEUE", 0)
+    with listen(path) as listener:
+        async with await local_socket.connect(path), anyio.create_task_group() as group:
+            connected: list[local_socket.LocalStream] = []
+
+            async def come() -> None:
+                connected.append(await local_socket.connect(path))
+
+            group.start_soon(come)
+            await anyio.sleep(10.0)
+            assert not connected
+            async with await local_socket.accept(listener):
+                while not connected:
+                    await anyio.sleep(1.0)
+            await connected[0].aclose()
 
 
 async def test_a_path_too_long_for_a_socket_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

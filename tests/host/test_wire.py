@@ -285,15 +285,29 @@ def test_a_thousand_malformed_messages(lines: list[tuple[bool, bytes]]) -> None:
         anyio.run(main, Path(folder) / "socket")
 
 
+class Stuck:
+    """A stream that takes half of what it is given. said: that half, of each time."""
+
+    def __init__(self) -> None:
+        self.said: list[bytes] = []
+
+    async def send(self, data: bytes) -> None:
+        self.said.append(data[: len(data) // 2])
+        await anyio.sleep_forever()
+
+
 async def test_a_channel_with_half_a_line_sends_no_other() -> None:
     """What would follow it could be taken for the rest of it."""
-
-    class Stuck:
-        async def send(self, item: bytes) -> None:
-            await anyio.sleep_forever()
-
-    channel: wire.Channel[Any] = wire.Channel(Stuck(), wire.ToConsole, 100)  # type: ignore[arg-type]
-    with anyio.move_on_after(0):
-        await channel.send(wire.Farewell("good"))
+    stuck = Stuck()
+    channel: wire.Channel[Any] = wire.Channel(stuck, wire.ToConsole, 100)  # type: ignore[arg-type]
+    with anyio.CancelScope() as too_early:
+        too_early.cancel()
+        await channel.send(wire.Farewell("unsaid"))
+    assert stuck.said == []
+    async with anyio.create_task_group() as group:
+        group.start_soon(channel.send, wire.Farewell("half said"))
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
     with pytest.raises(wire.Gone):
         await channel.send(wire.Farewell("again"))
+    assert len(stuck.said) == 1
