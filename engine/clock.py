@@ -10,10 +10,13 @@ from engine.core.inputs import Now
 
 
 class RunClock:
-    """Counts from its making. On trio's MockClock the offset is virtual, like everything that sleeps."""
+    """Counts from its making. On trio's MockClock the offset is virtual, like everything that sleeps.
 
-    def __init__(self) -> None:
-        self._origin = anyio.current_time()
+    start: the offset to begin with, in seconds, for a run that goes on.
+    """
+
+    def __init__(self, start: float = 0.0) -> None:
+        self._origin = anyio.current_time() - start
 
     def now(self) -> Now:
         return Now(anyio.current_time() - self._origin, time.time())

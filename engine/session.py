@@ -11,6 +11,7 @@ import anyio
 
 from engine.clock import RunClock
 from engine.completion import Completion
+from engine.core.events import Event
 from engine.core.inputs import Command, Now
 from engine.core.records import Snapshot
 from engine.core.scheduler import Scheduler
@@ -34,7 +35,14 @@ class Run:
 
     read_only = False
 
-    def __init__(self, runner: Runner, scheduler: Scheduler, stream: EventStream, clock: RunClock) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        scheduler: Scheduler,
+        stream: EventStream,
+        clock: RunClock,
+        past: Sequence[Event] = (),
+    ) -> None:
         self._runner = runner
         self._scheduler = scheduler
         self._stream = stream
@@ -46,6 +54,7 @@ class Run:
         self.plan: Plan = scheduler.graph.plan
         self.run_id = scheduler.run_id
         self._completion = Completion(self.plan, self.run_id)
+        self._completion.listen(past)
         stream.listen(self._completion.listen)
 
     def now(self) -> Now:
@@ -86,28 +95,38 @@ async def open_run(
     directory: Path | None = None,
     dispatchers: Mapping[str, TaskDispatcher] | None = None,
     durations: Sequence[float] | None = None,
+    run_id: str | None = None,
+    past: Sequence[Event] = (),
+    journal: Callable[[Sequence[Event]], None] | None = None,
 ) -> AsyncIterator[Run]:
     """Run a plan for as long as the block lasts.
 
     max_parallel, failure_mode: over the plan's own. seed: makes jitter and simulated failures
     repeatable. speed: divides simulated time. directory: where logs go, by default a folder of this
     run in the user's state directory. dispatchers: by executor name, over the built-in "local".
-    durations: seconds each task is expected to take, to start long paths first.
+    durations: seconds each task is expected to take, to start long paths first. run_id: of its own
+    accord a random one. past: the events of the same run until its engine ended: it goes on from there.
+    journal: called with the events of each turn before anything that depends on them is started.
 
     Leaving the block cancels what still runs and returns when nothing of it is left, also when the
     block is left by an exception or is being cancelled. Raises `PlanInvalid` before anything starts,
     and `RuntimeError` from a defect of the engine itself.
     """
-    run_id = new_run_id()
-    clock = RunClock()
+    run_id = run_id or new_run_id()
+    graph = Graph(plan)
+    snapshot = _snapshot(graph, past, run_id) if past else None
+    clock = RunClock(snapshot.offset if snapshot else 0.0)
     stream = EventStream()
+    if journal is not None:
+        stream.listen(journal)
     scheduler = Scheduler(
-        Graph(plan),
+        graph,
         run_id,
         random=Random(seed),  # noqa: S311 -- jitter, not a secret
         max_parallel=max_parallel,
         failure_mode=failure_mode,
         durations=durations,
+        snapshot=snapshot,
     )
     where = directory if directory is not None else _default_directory(run_id)
 
@@ -124,7 +143,7 @@ async def open_run(
         flight = runner.flights.get(index)
         return flight.log.last_life if flight else 0.0
 
-    run = Run(runner, scheduler, stream, clock)
+    run = Run(runner, scheduler, stream, clock, past)
     run.directory = where
     watch = StallWatch(plan, life, run.last_line)
     stream.listen(watch.listen)
@@ -153,6 +172,12 @@ async def open_run(
         raise RuntimeError("the engine failed") from run.defect
     if failure is not None:
         raise failure
+
+
+def _snapshot(graph: Graph, past: Sequence[Event], run_id: str) -> Snapshot:
+    from engine.store.restore import snapshot_of  # here, for those who go on with a run
+
+    return snapshot_of(graph, past, run_id)
 
 
 def _unwrap(error: Exception) -> Exception:

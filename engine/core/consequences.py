@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from engine.core.events import TaskCancelled, TaskCompleted, TaskReset, TaskSkipped
 from engine.core.ledger import Ledger, Verdict
 from engine.core.ready import ReadyQueue
 from engine.core.recorder import Recorder
+from engine.core.records import INTERRUPTED
 from engine.core.state import CANCELLED, FAILED, PENDING, READY, SKIPPED, SUCCESS
 from engine.plan.model import Condition
 
@@ -153,7 +154,7 @@ class Consequences:
         unmet = ledger.count_unmet(index)
         if unmet:
             ledger.enter(index, PENDING, self._recorder.offset)
-            self._reconsider([index])
+            self.reconsider([index])
         elif ledger.state[index] is READY:
             self._ready.push(index)
         else:
@@ -202,6 +203,11 @@ class Consequences:
             self._bring_back(index, cause)
         self._recover(indices, cause)
 
+    def interrupt(self, index: int) -> None:
+        """Tell that a task is PENDING again because the engine ended under it."""
+        self._ledger.causes[index] = INTERRUPTED
+        self._recorder.emit_task(TaskReset, index, "resume", interrupted=True)
+
     def _bring_back(self, index: int, cause: str) -> None:
         ledger = self._ledger
         ledger.forget(index)
@@ -224,7 +230,7 @@ class Consequences:
         affected = dict.fromkeys(touched)
         for index in touched:
             affected.update(dict.fromkeys(self._graph.dependents[index]))
-        self._reconsider(affected)
+        self.reconsider(affected)
 
     def _blocked_in_order(self) -> list[int]:
         """What was skipped or cancelled on account of another, needed before needing."""
@@ -235,7 +241,7 @@ class Consequences:
         verdict = self._ledger.verdict
         return any(verdict(needed, index) is Verdict.NEVER for needed in self._graph.needs[index])
 
-    def _reconsider(self, affected: Iterable[int]) -> None:
+    def reconsider(self, affected: Sequence[int] | dict[int, None]) -> None:
         """Count the needs of these tasks afresh; one that was ready may have to wait again."""
         ledger = self._ledger
         state = ledger.state

@@ -126,9 +126,13 @@ class TaskStopping(TaskEvent, kw_only=True, gc=False):
 
 
 class TaskReset(TaskEvent, kw_only=True, gc=False):
-    """The task is to run again: PENDING (or READY straight after). Its attempts count on."""
+    """The task is to run again: PENDING (or READY straight after). Its attempts count on.
+
+    interrupted: it, or its back-off, was cut off by the end of the engine: it has the retries that it had.
+    """
 
     type: ClassVar[str] = "TASK_RESET"
+    interrupted: bool = False
 
 
 class TaskHeld(TaskEvent, kw_only=True, gc=False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from engine.core.records import AttemptRecord, TaskSnapshot
 from engine.core.state import (
@@ -22,6 +22,9 @@ from engine.core.state import (
 )
 from engine.plan.graph import Graph
 from engine.plan.model import Condition
+
+TIMED_OUT: Final = "timed out"
+"""How the reason of a stop begins that a time-out brought about."""
 
 
 class InvariantBroken(AssertionError):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from engine.core.state import Outcome, RunPhase, TaskState
 from engine.plan.model import FailureMode
+
+INTERRUPTED: Final = "interrupted"
+"""The error of an attempt that ended with its engine. It has used up no retry."""
 
 
 class AttemptRecord(msgspec.Struct, gc=False):

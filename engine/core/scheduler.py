@@ -16,6 +16,7 @@ from engine.core.events import (
     Event,
     PlanCompleted,
     PlanPaused,
+    PlanResumed,
     PlanStarted,
 )
 from engine.core.inputs import (
@@ -29,10 +30,11 @@ from engine.core.inputs import (
     Start,
     Tick,
 )
-from engine.core.ledger import InvariantBroken, Ledger, Stop, StopKind
+from engine.core.ledger import TIMED_OUT, InvariantBroken, Ledger, Stop, StopKind
 from engine.core.ready import ReadyQueue
 from engine.core.recorder import Recorder
 from engine.core.records import Snapshot
+from engine.core.resumption import Resumption
 from engine.core.state import (
     CANCELLED,
     FAILED,
@@ -74,7 +76,10 @@ class Scheduler:
         max_parallel: int | None = None,
         failure_mode: FailureMode | None = None,
         durations: Sequence[float] | None = None,
+        snapshot: Snapshot | None = None,
     ) -> None:
+        """snapshot: go on from there, as the engine that made it would have; then its failure mode and slots
+        are in force where none are given."""
         plan = graph.plan
         self.graph = graph
         self.tasks = plan.tasks
@@ -102,6 +107,9 @@ class Scheduler:
             self._answer_failure,
         )
         self._began = 0.0
+        self._resumption: Resumption | None = None
+        if snapshot is not None:
+            self._restore(snapshot, max_parallel, failure_mode)
         self._handlers: dict[type, Callable[[Any], str | None]] = {
             Start: self._start,
             Tick: self._tick,
@@ -170,7 +178,28 @@ class Scheduler:
 
     # ── inputs ──────────────────────────────────────────────────────────────────────────────────
 
+    def _restore(
+        self, snapshot: Snapshot, max_parallel: int | None, failure_mode: FailureMode | None
+    ) -> None:
+        self._resumption = Resumption(snapshot, self.ledger)
+        self.recorder.seq = snapshot.seq
+        self.recorder.offset = snapshot.offset
+        self._began = snapshot.began
+        self.max_parallel = snapshot.max_parallel if max_parallel is None else max_parallel
+        self.failure_mode = snapshot.failure_mode if failure_mode is None else failure_mode
+        self.attempts.retried = sum(
+            record.number > 1 for records in self.ledger.history for record in records or ()
+        )
+        if snapshot.phase is RunPhase.COMPLETE:
+            self.phase, self.outcome = snapshot.phase, snapshot.outcome
+
     def _start(self, _: Start) -> None:
+        if self._resumption is not None and self.recorder.seq:
+            if self.phase is not RunPhase.COMPLETE:
+                self.phase = RunPhase.RUNNING
+                self.recorder.emit(PlanResumed, cause="resume", phase=self.phase)
+                self._resumption.go_on(self.consequences)
+            return
         if self.phase is not RunPhase.PENDING:
             raise InvariantBroken("started twice")
         self.phase = RunPhase.RUNNING
@@ -195,7 +224,7 @@ class Scheduler:
                 del ledger.due[index]
                 self.consequences.go_on(index)
             else:
-                reason = f"timed out after {self.tasks[index].timeout:g}s"
+                reason = f"{TIMED_OUT} after {self.tasks[index].timeout:g}s"
                 self.attempts.stop(index, Stop(StopKind.TIMEOUT, "timeout", reason))
 
     def _obey(self, command: Command) -> str | None:

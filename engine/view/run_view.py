@@ -34,7 +34,7 @@ from engine.core.events import (
     TaskStarted,
     TaskStopping,
 )
-from engine.core.records import AttemptRecord, Snapshot
+from engine.core.records import INTERRUPTED, AttemptRecord, Snapshot
 from engine.core.state import TERMINAL, Outcome, RunPhase, TaskState
 from engine.plan.graph import Graph
 from engine.plan.model import Condition
@@ -373,7 +373,11 @@ class RunView:
 
     def _on_reset(self, event: TaskReset) -> None:
         task = self._end(event)
-        task.retries = 0
+        if not event.interrupted:
+            task.retries = 0
+        elif task.attempts and task.attempts[-1].ended is None:
+            task.attempts[-1].ended = event.offset
+            task.attempts[-1].error = INTERRUPTED
         self._enter(task, event.state)
 
     def _on_held(self, event: TaskHeld) -> None:

@@ -1,0 +1,131 @@
+"""Runs that are kept: journaled, locked, and to be gone on with after their engine has ended."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+from engine.core.events import Event
+from engine.dispatch.base import TaskDispatcher
+from engine.errors import StoreError
+from engine.identity import new_run_id
+from engine.plan.model import FailureMode, Plan
+from engine.session import Run, open_run
+from engine.store.history import History
+from engine.store.journal import Journal
+from engine.store.lock import RunLock
+from engine.store.places import run_directory, state_directory
+
+
+class KeptRun:
+    """An embedded run and its journal. gone_on: whether an earlier engine had begun it."""
+
+    def __init__(self, run: Run, journal: Journal | None, refused: str | None, *, gone_on: bool) -> None:
+        self.run = run
+        self.gone_on = gone_on
+        self._journal = journal
+        self._refused = refused
+
+    @property
+    def fault(self) -> str | None:
+        """What keeps the run from being kept whole, in one line; None if nothing does."""
+        return self._refused if self._journal is None else self._journal.fault
+
+
+@asynccontextmanager
+async def open_kept_run(
+    plan: Plan,
+    *,
+    state: Path | None = None,
+    max_parallel: int | None = None,
+    failure_mode: FailureMode | None = None,
+    seed: int | None = None,
+    speed: float = 1.0,
+    dispatchers: Mapping[str, TaskDispatcher] | None = None,
+) -> AsyncIterator[KeptRun]:
+    """Run a plan as `open_run` does, and keep all that happens in a state directory.
+
+    state: by default the user's own. A state directory that cannot be written is told in `fault`, and
+    the run goes on without. What tasks took in past runs decides which long path starts first.
+    """
+    state = state or state_directory()
+    run_id = new_run_id()
+    refused: str | None = None
+    journal: Journal | None = None
+    with ExitStack() as held:
+        try:
+            held.enter_context(RunLock(run_directory(state, run_id)))
+            journal = held.enter_context(
+                Journal.create(
+                    state,
+                    run_id,
+                    plan,
+                    max_parallel=max_parallel,
+                    failure_mode=failure_mode,
+                    seed=seed,
+                    speed=speed,
+                )
+            )
+        except StoreError as error:
+            refused = str(error)
+        async with open_run(
+            plan,
+            max_parallel=max_parallel,
+            failure_mode=failure_mode,
+            seed=seed,
+            speed=speed,
+            directory=run_directory(state, run_id),
+            dispatchers=dispatchers,
+            durations=_expected(state, plan, speed),
+            run_id=run_id,
+            journal=journal.commit if journal else None,
+        ) as run:
+            yield KeptRun(run, journal, refused, gone_on=False)
+
+
+@asynccontextmanager
+async def reopen_run(
+    run_id: str,
+    *,
+    state: Path | None = None,
+    dispatchers: Mapping[str, TaskDispatcher] | None = None,
+) -> AsyncIterator[KeptRun]:
+    """Go on with a run whose engine has ended, with the plan and the settings that it had.
+
+    What had finished stays finished; what was running runs again, without using up a retry. A run that is
+    complete waits for commands. Raises `RunHeld` if another engine has it, and `StoreError` if there is
+    no such run or it cannot be read.
+    """
+    state = state or state_directory()
+    with ExitStack() as held:
+        held.enter_context(RunLock(run_directory(state, run_id)))
+        journal = held.enter_context(Journal.reopen(state, run_id))
+        past, seed, speed = _past(state, run_id)
+        async with open_run(
+            journal.plan,
+            seed=seed,
+            speed=speed,
+            directory=run_directory(state, run_id),
+            dispatchers=dispatchers,
+            durations=_expected(state, journal.plan, speed),
+            run_id=run_id,
+            past=past,
+            journal=journal.commit,
+        ) as run:
+            yield KeptRun(run, journal, None, gone_on=True)
+
+
+def _past(state: Path, run_id: str) -> tuple[list[Event], int | None, float]:
+    with History(state) as history:
+        record = history.find(run_id)
+        return history.events(run_id), record.seed, record.speed
+
+
+def _expected(state: Path, plan: Plan, speed: float) -> list[float] | None:
+    """What the tasks took in past runs. Not worth a word if it cannot be read: it decides order alone."""
+    try:
+        with History(state) as history:
+            return history.expected(plan, speed=speed)
+    except StoreError:
+        return None

@@ -1,0 +1,124 @@
+"""Going on from a snapshot: what has ended stays ended, what was cut off runs again."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from engine.core.inputs import CancelTask, HoldTask, RetryFailed
+from engine.core.records import INTERRUPTED
+from engine.core.scheduler import Scheduler
+from engine.core.state import Outcome, RunPhase, TaskState
+from engine.plan.model import FailureMode
+from engine.store.restore import snapshot_of
+from tests.support.world import World, plan, task
+
+FAIL_FAST = FailureMode.FAIL_FAST
+
+
+def gone_on(world: World) -> World:
+    """A second world that knows of the first only what its events tell, right after its start."""
+    graph = world.scheduler.graph
+    after = World(graph.plan, checked=False, snapshot=snapshot_of(graph, world.events, "run"))
+    after.offset = world.offset
+    after.words = after.start()  # type: ignore[attr-defined]
+    after.scheduler.check_invariants()
+    return after
+
+
+def begin(after: World) -> list[str]:
+    """What going on led to: events, then effects."""
+    return after.words  # type: ignore[attr-defined,no-any-return]
+
+
+def test_what_was_running_runs_again_and_what_had_finished_does_not() -> None:
+    world = World(plan(a="", b="a", c="a", d="b c"))
+    world.start()
+    world.succeed("a")
+    world.admit("b")
+    after = gone_on(world)
+    assert begin(after) == ["PLAN_RESUMED", "TASK_RESET b", "start b#2", "start c#1"]
+    records = after.scheduler.snapshot().tasks[1].attempts
+    assert [(record.number, record.error) for record in records] == [(1, INTERRUPTED)]
+    assert after.scheduler.snapshot().tasks[0].state is TaskState.SUCCESS
+
+
+def test_an_interruption_uses_up_no_retry() -> None:
+    world = World(plan(a=task(retry=1)))
+    world.start()
+    world.fail("a")
+    world.wait(1.0)
+    world.admit("a")
+    snapshot = snapshot_of(world.scheduler.graph, world.events, "r")
+    assert snapshot.tasks[0].retries == 1
+    after = gone_on(world)
+    assert after.scheduler.snapshot().tasks[0].retries == 1
+
+
+def test_a_back_off_is_over_with_the_engine() -> None:
+    world = World(plan(a=task(retry=1)))
+    world.start()
+    world.fail("a")
+    assert begin(gone_on(world)) == ["PLAN_RESUMED", "TASK_RESET a", "start a#2"]
+
+
+def test_what_was_being_stopped_is_cancelled() -> None:
+    world = World(plan(FAIL_FAST, a="", b="", c="b"))
+    world.start()
+    world.admit("a", "b")
+    world.fail("a")
+    after = gone_on(world)
+    assert begin(after) == ["PLAN_RESUMED", "TASK_CANCELLED b", "PLAN_COMPLETED"]
+    assert after.scheduler.outcome is Outcome.FAILED
+
+
+def test_what_a_person_was_stopping_is_cancelled_and_its_dependents_skipped() -> None:
+    world = World(plan(a="", b="a"))
+    world.start()
+    world.admit("a")
+    world.order(CancelTask, "a")
+    assert begin(gone_on(world)) == ["PLAN_RESUMED", "TASK_CANCELLED a", "TASK_SKIPPED b", "PLAN_COMPLETED"]
+
+
+def test_what_a_time_out_was_stopping_runs_again() -> None:
+    world = World(plan(a=task(timeout=1.0)))
+    world.start()
+    world.admit("a")
+    world.wait(1.0)
+    assert begin(gone_on(world)) == ["PLAN_RESUMED", "TASK_RESET a", "start a#2"]
+
+
+def test_holds_and_skips_and_tolerated_failures_are_remembered() -> None:
+    world = World(plan(a="", b="", c=task(skip_on_failure=True), d="c", e="x", x=""))
+    world.start()
+    world.order(HoldTask, "d")
+    world.fail("c")
+    world.fail("x")
+    after = gone_on(world)
+    snapshot = after.scheduler.snapshot()
+    assert snapshot.tasks[3].held
+    assert snapshot.tasks[2].tolerated
+    assert snapshot.tasks[4].blocked_by == "x"
+
+
+def test_a_complete_run_waits_for_a_command() -> None:
+    world = World(plan(a="", b="a"))
+    world.start()
+    world.fail("a")
+    after = gone_on(world)
+    assert begin(after) == []
+    assert after.scheduler.phase is RunPhase.COMPLETE
+    assert after.send(RetryFailed()) == ["PLAN_RESUMED", "TASK_RESET a", "TASK_RESET b", "start a#2"]
+    after.scheduler.check_invariants()
+
+
+@pytest.mark.parametrize("given", [{}, {"max_parallel": 7, "failure_mode": FAIL_FAST}])
+def test_settings_are_those_of_before_unless_others_are_given(given: dict[str, object]) -> None:
+    world = World(plan(a=""), max_parallel=3)
+    world.start()
+    scheduler = world.scheduler
+    snapshot = snapshot_of(scheduler.graph, world.events, "r")
+    after = Scheduler(scheduler.graph, "r", random=Random(0), snapshot=snapshot, **given)  # type: ignore[arg-type]
+    assert after.max_parallel == given.get("max_parallel", 3)
+    assert after.failure_mode == given.get("failure_mode", FailureMode.CONTINUE_ON_ERROR)
