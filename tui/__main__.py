@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-GUARDED: Final = ("run", "demo")
+GUARDED: Final = ("run", "demo", "resume", "retry")
 """The commands that start processes, which shall not outlive them."""
 
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from tui.history_commands import HISTORY_COMMANDS
+from tui.reopen_commands import REOPEN_COMMANDS
+from tui.streams import emit as _print
+from tui.streams import has_terminal as _has_terminal
+
 if TYPE_CHECKING:
     from engine.plan.model import Plan
-    from tui.report import Style
 
 EXIT_USAGE: Final = 2
 EXIT_CANCELLED: Final = 130
-EXIT_UNREAD: Final = 141
-"""What a shell reports of a program that SIGPIPE ended: nobody reads its output any more."""
-
 FAILURE_MODES: Final = ("fail_fast", "continue_on_error", "pause_on_failure")
 GRAPH_FORMATS: Final = ("text", "mermaid", "dot", "json")
 SHELLS: Final = ("bash", "zsh", "fish")
@@ -68,6 +69,7 @@ def run_options(command: _Command) -> _Command:
             "--json", "as_json", is_flag=True, help="Print one JSON event a line, and nothing else."
         ),
         click.option("--read-only", is_flag=True, help="Open the console to watch, not to steer."),
+        click.option("--detach", is_flag=True, help="Give the shell back; the run goes on."),
         click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing."),
     )
     for option in reversed(options):
@@ -178,6 +180,10 @@ def completion(shell: str) -> None:
     _print(kind(cli, {}, "plandeck", "_PLANDECK_COMPLETE").source())
 
 
+for command in (*HISTORY_COMMANDS, *REOPEN_COMMANDS):
+    cli.add_command(command)
+
+
 def _run(
     path: str,
     again: list[str],
@@ -189,6 +195,7 @@ def _run(
     plain: bool,
     as_json: bool,
     read_only: bool,
+    detach: bool,
     dry_run: bool,
 ) -> int:
     if not math.isfinite(speed):
@@ -216,10 +223,6 @@ def _run(
         _print(as_dry_run(Graph(changed)))
         return 0
 
-    import anyio
-
-    from tui.host import Request, host
-
     again = ["plandeck", *again]
     for option, value in (
         ("--max-parallel", max_parallel),
@@ -229,8 +232,10 @@ def _run(
     ):
         if value is not None:
             again += [option, str(value)]
-    request = Request(
-        plan=plan,
+    from tui.reopen_commands import host_run
+
+    return host_run(
+        plan,
         again=again,
         max_parallel=max_parallel,
         failure_mode=mode,
@@ -239,8 +244,8 @@ def _run(
         console=not plain and not as_json and _has_terminal(),
         json=as_json,
         read_only=read_only,
+        detach=detach,
     )
-    return anyio.run(host, request, _style(sys.stdout), _style(sys.stderr), backend="asyncio")
 
 
 def _load(path: str) -> Plan | None:
@@ -257,30 +262,6 @@ def _load(path: str) -> Plan | None:
     except OSError as error:
         click.echo(one_line(f"{path}: {error.strerror or error}"), err=True)
     return None
-
-
-def _print(text: str) -> None:
-    """Write to stdout now, and leave quietly if nobody reads it."""
-    try:
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # what is buffered must not be tried again when the interpreter ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise click.exceptions.Exit(EXIT_UNREAD) from None
-
-
-def _has_terminal() -> bool:
-    """Whether a console can be drawn and can be typed at."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-
-
-def _style(stream: Any) -> Style:
-    from tui.marks import wants_ascii
-    from tui.report import Style
-
-    colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
-    return Style(colour=colour, ascii=wants_ascii(), encoding=stream.encoding or "utf-8")
 
 
 def _open_standard_streams() -> None:

@@ -7,18 +7,24 @@ import math
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 import anyio
+from anyio.abc import TaskGroup
 
 from engine.core.inputs import CancelPlan, Command, DrainPlan
 from engine.core.state import Outcome, RunPhase
 from engine.dispatch.base import TaskDispatcher
 from engine.errors import CommandRefused
 from engine.handle import PlanResult
+from engine.host import launcher
+from engine.host.kept import KeptRun, open_kept_run, reopen_run
+from engine.host.local_socket import SocketUnusable
+from engine.host.server import serve
 from engine.plan.model import FailureMode, Plan
-from engine.session import Run, open_run
+from engine.store.places import socket_path
 from engine.view.run_view import RunView
 from tui.printer import Printer
 from tui.readonly import ReadOnlyRun
@@ -47,10 +53,16 @@ STDERR: Final = 2
 
 
 class Request(NamedTuple):
-    """What the command line asks for. again: the argv that asks for the same once more."""
+    """What the command line asks for.
 
-    plan: Plan
+    subject: a plan to run, or the id of a kept run to go on with. again: the argv that asks for the same
+    once more. first: what to do before anything else. detach: give the shell back at once.
+    """
+
+    subject: Plan | str
     again: Sequence[str]
+    first: Sequence[Command] = ()
+    detach: bool = False
     max_parallel: int | None = None
     failure_mode: FailureMode | None = None
     speed: float = 1.0
@@ -68,27 +80,34 @@ async def host(request: Request, out: Style, err: Style) -> int:
     """
     printed, told = Printer(STDOUT), Printer(STDERR)
     try:
-        async with open_run(
-            request.plan,
-            max_parallel=request.max_parallel,
-            failure_mode=request.failure_mode,
-            seed=request.seed,
-            speed=request.speed,
-            dispatchers=request.dispatchers,
-        ) as run:
-            return await _Hosting(run, request, (printed, out), (told, err)).last()
+        async with _opened(request) as kept:
+            return await _Hosting(kept, request, (printed, out), (told, err)).last()
     finally:
         printed.close()
         told.close()
+
+
+def _opened(request: Request) -> AbstractAsyncContextManager[KeptRun]:
+    if isinstance(request.subject, str):
+        return reopen_run(request.subject, dispatchers=request.dispatchers)
+    return open_kept_run(
+        request.subject,
+        max_parallel=request.max_parallel,
+        failure_mode=request.failure_mode,
+        seed=request.seed,
+        speed=request.speed,
+        dispatchers=request.dispatchers,
+    )
 
 
 class _Hosting:
     """One run, the signals that concern it, and what shows it."""
 
     def __init__(
-        self, run: Run, request: Request, out: tuple[Printer, Style], err: tuple[Printer, Style]
+        self, kept: KeptRun, request: Request, out: tuple[Printer, Style], err: tuple[Printer, Style]
     ) -> None:
-        self._run = run
+        self._kept = kept
+        self._run = kept.run
         self._request = request
         self._out, self._out_style = out
         self._err, self._err_style = err
@@ -105,7 +124,12 @@ class _Hosting:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._obey, received, group.cancel_scope)
                 group.start_soon(self._stop_unread)
-                if self._request.console:
+                await self._serve(group)
+                for command in self._request.first:
+                    await self._run.send(command)
+                if self._request.detach:
+                    self._detach()
+                elif self._request.console:
                     await self._show_console()
                 # who leaves the console while the run goes on sees the rest of it in lines
                 await self._show_lines()
@@ -114,6 +138,22 @@ class _Hosting:
                 await self._say_goodbye(result)
                 group.cancel_scope.cancel()
         return self._exit_code(result)
+
+    async def _serve(self, group: TaskGroup) -> None:
+        """Let other consoles in. A run that cannot be kept or reached goes on, but says so."""
+        if self._kept.fault is not None:
+            self._tell(f"this run is not kept: {self._kept.fault}")
+        directory = self._run.directory
+        try:
+            await group.start(partial(serve, self._run, socket_path(directory), directory=directory))
+        except SocketUnusable as error:
+            self._tell(f"nobody can attach to this run: {error}")
+
+    def _detach(self) -> None:
+        """Give the shell back; what would have been printed goes to a file beside the logs."""
+        run_id = self._run.run_id
+        farewell = f"run {run_id} goes on; to see it: plandeck attach {run_id[:8]}\n"
+        launcher.detach(farewell, output=self._run.directory / "output")
 
     async def _show_console(self) -> None:
         from tui.app import ConsoleApp  # Textual costs a quarter of a second, and lines do without it
@@ -199,6 +239,8 @@ class _Hosting:
         with anyio.move_on_after(PATIENCE):  # both may be the same terminal, and this comes last
             await self._out.drained()
             await self._err.drained()
+        if self._kept.fault is not None:
+            self._tell(f"not all of this run could be kept: {self._kept.fault}")
         printer.write(style.encode(summary(result, view, self._run.log_path, self._request.again, style)))
         # a reader who has stopped may come back (a pager, XOFF); whoever sent a signal wants us gone
         with anyio.move_on_after(FAREWELL if self._signalled.is_set() else math.inf):

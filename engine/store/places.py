@@ -26,6 +26,11 @@ def run_directory(directory: Path, run_id: str) -> Path:
     return directory / "runs" / run_id
 
 
+def socket_path(folder: Path) -> Path:
+    """Where the run whose folder that is listens for consoles, while it lives."""
+    return folder / "socket"
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and the folders above it, each for its owner alone."""
     if not path.is_dir():
