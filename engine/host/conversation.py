@@ -146,6 +146,7 @@ class Conversation:
             self.part(f"not understood: {garbled}")
             scope.cancel()
         except wire.Gone:
+            self.part("the console has left")
             scope.cancel()
 
     async def _hear(self) -> None:

@@ -607,16 +607,19 @@ async def test_who_connects_while_the_server_leaves_is_not_left_waiting(path: Pa
 # ── what listens there is not what it should be ─────────────────────────────────────────────────
 
 
-async def play_the_run(path: Path, says: bytes, *, task_status: Any, reads: bool = True) -> None:
+async def play_the_run(
+    path: Path, says: bytes, *, task_status: Any, reads: bool = True, stays: bool = True
+) -> None:
     """Listen, and answer a greeting with bytes."""
     with listen(path) as listener:
         task_status.started()
         async with await local_socket.accept(listener) as stream:
             await stream.receive()
             await stream.send(says)
-            while reads:
+            while stays and reads:
                 await stream.receive()
-            await anyio.sleep_forever()
+            if stays:
+                await anyio.sleep_forever()
 
 
 def lines(*messages: Any) -> bytes:
@@ -677,6 +680,14 @@ async def test_nonsense_later_ends_the_connection_alone(path: Path, says: bytes,
             with pytest.raises(RunUnreachable, match=why):
                 await console.wait()
         group.cancel_scope.cancel()
+
+
+async def test_a_run_that_ends_while_we_come_is_told(path: Path) -> None:
+    async with anyio.create_task_group() as group:
+        await group.start(partial(play_the_run, stays=False), path, lines(welcome()))
+        with pytest.raises(RunUnreachable, match="has ended the connection"):
+            async with attach(path):
+                raise AssertionError
 
 
 @in_virtual_time
