@@ -17,7 +17,7 @@ import signal
 from engine.host.prctl import be_signalled_when_parent_ends
 from engine.host.remains import Remains
 from engine.host.signals import GRACE, PASSED_ON, WAITED_FOR
-from engine.host.words import ENDED, ENGINE, LEFT, OVER, Ear, Mouth
+from engine.host.words import ENDED, LEFT, OVER, Ear, Mouth
 
 
 class Guardian:
@@ -39,24 +39,28 @@ class Guardian:
         self._is_over = False
         self._is_stopped = False
 
-    def guard(self) -> int:
-        """Wait until the engine has ended and nothing of it is left; return its wait status."""
+    def guard(self, received: int | None = None) -> int:
+        """Wait until the engine has ended and nothing of it is left; return its wait status.
+
+        received: a signal for the engine that has come already.
+        """
         if self._said is not None:
             self._said.wake()
         if self._launcher is not None:
             be_signalled_when_parent_ends(signal.SIGIO)
-            self._launcher[1].say(b"%s%d" % (ENGINE, self._engine))
         while (status := self._reap()) is None:
+            if received is not None:
+                self._pass_on(received)
             self._listen()
             self._miss_launcher()
-            received = signal.sigwaitinfo(WAITED_FOR)
-            if self._is_for_engine(received):
-                self._pass_on(received.si_signo)
+            info = signal.sigwaitinfo(WAITED_FOR)
+            received = info.si_signo if self._is_for_engine(info) else None
         self._listen()
         if self._is_stopped:
             self._signal_launcher(signal.SIGCONT)
         if not self._is_over:
-            self._remains.end(hastened_by=self._is_for_engine)
+            # a signal that came too late for the engine is one for what it has left
+            self._remains.end(hastened_by=self._is_for_engine, now=received is not None)
         if self._launcher is not None:
             self._launcher[1].say(b"%s%d" % (ENDED, status))
         return status

@@ -75,6 +75,7 @@ def launch(*, grace: float = GRACE) -> None:
 
         Guardian(engine, guardian_hears, (launcher, guardian_says), grace=grace).guard()
         os._exit(0)
+    guardian_says.say(b"%s%d" % (ENGINE, os.getpid()))
     for pipe in (launcher_hears, guardian_says, guardian_hears):
         pipe.close()
     be_signalled_when_parent_ends(signal.SIGTERM)
@@ -130,6 +131,7 @@ class Launcher:
     def wait(self) -> int:
         """Pass signals on until the engine has ended or left; return the wait status to end with."""
         self._hears.wake()
+        received = None
         while True:
             is_guarded = os.waitpid(self._guardian, os.WNOHANG) == (0, 0)
             for word in self._hears.take():
@@ -143,27 +145,29 @@ class Launcher:
                         os.waitpid(self._guardian, 0)  # it has nothing left to do but to end
                     return int(word.removeprefix(ENDED))
             if not is_guarded:
-                return self._guard()
-            received = signal.sigwaitinfo(WAITED_FOR)
-            if received.si_signo in PASSED_ON and not self._reaches_engine_too(received):
-                os.kill(self._guardian, received.si_signo)
+                return self._guard(received)
+            if received is not None:
+                os.kill(self._guardian, received)
+            info = signal.sigwaitinfo(WAITED_FOR)
+            received = info.si_signo if self._is_for_engine(info) else None
 
-    def _reaches_engine_too(self, received: signal.struct_siginfo) -> bool:
-        """What comes from a key goes to the whole group; what comes from the guardian, from the engine."""
-        by_kernel = received.si_code > 0
-        return received.si_signo in _FROM_KEYBOARD if by_kernel else received.si_pid == self._guardian
+    def _is_for_engine(self, info: signal.struct_siginfo) -> bool:
+        if info.si_signo not in PASSED_ON:
+            return False
+        if info.si_signo == signal.SIGCONT:  # a shell continues the whole group
+            return self._engine is not None and _is_stopped(self._engine)
+        from_keyboard = info.si_code > 0 and info.si_signo in _FROM_KEYBOARD
+        return not from_keyboard  # that comes to the whole group as well
 
-    def _guard(self) -> int:
+    def _guard(self, received: int | None) -> int:
         """The guardian was killed, and what it had is now ours."""
         from engine.host.guardian import Guardian
         from engine.host.remains import Remains
 
         if self._engine is not None:
             with suppress(ProcessLookupError):  # killed when it had reaped the engine already
-                return Guardian(self._engine, None, None, grace=self._grace).guard()
-        Remains(spared=None, grace=self._grace).end(
-            hastened_by=lambda received: received.si_signo in PASSED_ON
-        )
+                return Guardian(self._engine, None, None, grace=self._grace).guard(received)
+        Remains(spared=None, grace=self._grace).end(hastened_by=lambda info: info.si_signo in PASSED_ON)
         return signal.SIGKILL
 
 
@@ -180,6 +184,14 @@ def leave_as(status: int) -> NoReturn:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
         os._exit(_SIGNAL_BASE + number)  # process 1 is not ended by signals
     os._exit(os.WEXITSTATUS(status))
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as status:  # noqa: PTH123 -- pathlib is not loaded here
+            return status.read().rpartition(b")")[2].split()[0] == b"T"
+    except OSError:
+        return False
 
 
 def _let_go_of_standard_streams(output: int | None) -> None:

@@ -29,14 +29,15 @@ class Remains:
         self._spared = {spared, os.getpgrp()}
         self._grace = grace
 
-    def end(self, hastened_by: Callable[[signal.struct_siginfo], bool]) -> None:
+    def end(self, hastened_by: Callable[[signal.struct_siginfo], bool], *, now: bool = False) -> None:
         """TERM to all, after the grace period or a signal that hastens KILL, until no child is left.
+        now: KILL at once.
 
         Only our own children are signalled and the groups that they are in: their numbers cannot have gone to
         others, for nobody but us can reap them. The children of a child become ours when it ends. Gives up on
         those that may not be signalled, as programs of another user.
         """
-        kill_at = time.monotonic() + self._grace
+        kill_at = time.monotonic() + (0 if now else self._grace)
         told: set[int] = set()
         pause = _FIRST_PAUSE
         while _bury_dead():

@@ -15,7 +15,7 @@ LEFT: Final = b"left "
 """From the engine and on to the launcher: it has left the terminal. What to say there follows."""
 
 ENGINE: Final = b"engine "
-"""To the launcher, first: the process id of the engine."""
+"""From the engine to the launcher, first: its process id, for the case that the guardian is killed."""
 
 ENDED: Final = b"ended "
 """To the launcher, last: the wait status of the engine. Nothing of the run is left."""
