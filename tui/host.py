@@ -241,11 +241,22 @@ class _Hosting:
             await self._err.drained()
         if self._kept.fault is not None:
             self._tell(f"not all of this run could be kept: {self._kept.fault}")
-        printer.write(style.encode(summary(result, view, self._run.log_path, self._request.again, style)))
+        request = self._request
+        text = summary(result, view, self._run.log_path, request.again, style, self._further(result))
+        printer.write(style.encode(text))
         # a reader who has stopped may come back (a pager, XOFF); whoever sent a signal wants us gone
         with anyio.move_on_after(FAREWELL if self._signalled.is_set() else math.inf):
             await self._err.drained()
             await self._out.drained()
+
+    def _further(self, result: PlanResult) -> tuple[str, list[str]] | None:
+        """What can be done with the run now that it has ended, if it is kept."""
+        if self._kept.fault is not None:
+            return None
+        name = self._run.run_id[:8]
+        if result.outcome is Outcome.FAILED:
+            return "run what failed again", ["plandeck", "retry", name]
+        return "go on with it", ["plandeck", "resume", name]
 
     def _exit_code(self, result: PlanResult) -> int:
         if result.outcome is Outcome.INTERRUPTED and self._interrupted_by is not None:

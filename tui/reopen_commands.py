@@ -37,7 +37,7 @@ def shown_options(command: _Command) -> _Command:
 @click.argument("run", metavar="RUN")
 @shown_options
 def resume(run: str, plain: bool, as_json: bool, detach: bool) -> int:
-    """Go on with a run whose engine was interrupted.
+    """Go on with a run that was interrupted or cancelled.
 
     RUN is its id, any beginning of it that no other has, or "last". What had finished stays finished;
     what was running runs again, and uses up no retry for it.
@@ -47,7 +47,10 @@ def resume(run: str, plain: bool, as_json: bool, detach: bool) -> int:
     record = _find(run)
     if record is None:
         return EXIT_USAGE
-    if record.outcome is not None:
+    first: Sequence[Any] = ()
+    if record.outcome in ("cancelled", "interrupted"):
+        first = _cut_off(record.run_id)
+    elif record.outcome is not None:
         short = record.run_id[:8]
         hint = f"to run parts of it again: plandeck retry {short}"
         click.echo(f"plandeck: run {short} has ended: {record.outcome}; {hint}", err=True)
@@ -57,7 +60,7 @@ def resume(run: str, plain: bool, as_json: bool, detach: bool) -> int:
             one_line(f"plandeck: {record.source} has changed since; the plan as it was then goes on"),
             err=True,
         )
-    return _go_on(record.run_id, "resume", (), plain=plain, as_json=as_json, detach=detach)
+    return _go_on(record.run_id, first, plain=plain, as_json=as_json, detach=detach)
 
 
 @click.command()
@@ -83,15 +86,15 @@ def retry(run: str, task: str | None, downstream: bool, plain: bool, as_json: bo
         if task not in names:
             raise click.UsageError(f"there is no task {task!r} in run {record.run_id[:8]}")
         command = RetryTask(index=names.index(task), downstream=downstream)
-    return _go_on(record.run_id, "retry", (command,), plain=plain, as_json=as_json, detach=detach)
+    return _go_on(record.run_id, (command,), plain=plain, as_json=as_json, detach=detach)
 
 
-def _go_on(run_id: str, verb: str, first: Sequence[Any], *, plain: bool, as_json: bool, detach: bool) -> int:
+def _go_on(run_id: str, first: Sequence[Any], *, plain: bool, as_json: bool, detach: bool) -> int:
     if plain and as_json:
         raise click.UsageError("--plain and --json exclude each other")
     return host_run(
         run_id,
-        again=["plandeck", verb, run_id[:8]],
+        again=(),
         first=first,
         console=not plain and not as_json and has_terminal(),
         json=as_json,
@@ -151,6 +154,21 @@ def _find(run: str) -> RunRecord | None:
     except StoreError as error:
         click.echo(one_line(f"plandeck: {error}"), err=True)
         return None
+
+
+def _cut_off(run_id: str) -> list[Any]:
+    """The commands that run again what was cancelled, needed before needing."""
+    from engine.core.inputs import RetryTask
+    from engine.core.state import TaskState
+    from engine.plan.graph import Graph
+    from engine.store.history import History
+    from engine.store.places import state_directory
+    from engine.store.restore import snapshot_of
+
+    with History(state_directory()) as history:
+        graph = Graph(history.plan(run_id))
+        tasks = snapshot_of(graph, history.events(run_id), run_id).tasks
+    return [RetryTask(index=index) for index in graph.order if tasks[index].state is TaskState.CANCELLED]
 
 
 def _names(run_id: str) -> list[str]:

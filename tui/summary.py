@@ -36,11 +36,13 @@ def summary(
     log_path: Callable[[int, int], Path],
     again: Sequence[str],
     style: Style,
+    go_on: tuple[str, Sequence[str]] | None = None,
 ) -> str:
     """The whole text, failures last.
 
     view: the run as it ended. log_path: from task index and attempt to the log. again: the command
-    line that runs the plan again, as an argv.
+    line that runs the plan again, as an argv. go_on: another thing that can be done with this run, and the
+    argv that does it.
     """
     lines = [*_headline(result, view, style), *_others(view, style)]
     failures = [view.tasks[index] for index in view.failures]
@@ -51,7 +53,11 @@ def summary(
     if result.diagnosis:
         lines += ["", f"The engine could not go on: {one_line(result.diagnosis)}"]
     if result.outcome is not Outcome.SUCCESS:
-        lines += ["", f"To run it again: {shlex.join(again)}"]
+        lines.append("")
+        if go_on is not None:
+            lines.append(f"To {go_on[0]}: {shlex.join(go_on[1])}")
+        if again:
+            lines.append(f"To run it again: {shlex.join(again)}")
     return "".join(f"{line}\n" for line in lines)
 
 
