@@ -317,4 +317,6 @@ class Runner:
         del self.flights[attempt.index]
         if outcome.kind is OutcomeKind.FAILED:
             self.last_words[attempt.index] = flight.log.last_line
+        else:
+            self.last_words.pop(attempt.index, None)
         self.post(AttemptFinished(index=attempt.index, attempt=attempt.number, outcome=outcome))
