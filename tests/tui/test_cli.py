@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from engine.plan.model import MAX_PARALLEL, MIN_PARALLEL, FailureMode
-from tui.cli import EXIT_UNREAD, FAILURE_MODES, SHELLS, cli, run_command_line
+from tui.cli import FAILURE_MODES, SHELLS, cli, run_command_line
+from tui.streams import EXIT_UNREAD
 
 ROOT = Path(__file__).parent.parent.parent
 HEAVY = {"anyio", "asyncio", "msgspec", "networkx", "pydantic", "rich", "textual", "yaml", "engine"}

@@ -1,0 +1,221 @@
+"""Visiting a run: watching one whose engine is elsewhere, or was. Leaving it leaves it as it is."""
+
+from __future__ import annotations
+
+import errno
+import math
+import signal
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from engine.core.events import Event, TaskStarted
+from engine.core.state import Outcome, RunPhase, TaskState
+from engine.handle import PlanResult, RunHandle
+from engine.host.attached import RunUnreachable, attach
+from engine.host.replayed import replay
+from engine.plan.model import Plan
+from engine.store.lock import holder_of
+from engine.store.places import run_directory, socket_path
+from engine.store.records import RunRecord
+from engine.stream import Missed
+from engine.view.run_view import RunView
+from engine.view.text import one_line
+from tui.history_view import short_id
+from tui.host import EXIT_CODES, FAREWELL, PATIENCE, SIGNAL_BASE, SIGNALS, STDERR, STDOUT, UNLIMITED
+from tui.printer import Printer
+from tui.report import PlainReport, Style
+from tui.summary import summary
+
+EXIT_LOST: Final = 1
+
+
+async def visit_living(
+    directory: Path, record: RunRecord, read_only: bool, console: bool, out: Style, err: Style
+) -> int:
+    """Watch and steer a run of another process, until it ends or the visitor leaves; return the exit code.
+
+    directory: the state directory. Raises `RunUnreachable` if there is nobody to talk to.
+    """
+    folder = run_directory(directory, record.run_id)
+    name = short_id(record.run_id)
+    async with attach(socket_path(folder), read_only=read_only) as run:
+        visit = _Visit(run, out, err)
+        try:
+            left = await visit.watch(console)
+            if left is None and run.snapshot().phase is RunPhase.COMPLETE:
+                try:
+                    result = await run.wait()
+                except RunUnreachable:  # it went away between its last event and its result
+                    pass
+                else:
+                    await visit.say_goodbye(result, _go_on(result, name))
+                    return EXIT_CODES[result.outcome]
+            if run.lost is None or holder_of(folder) is not None:
+                lost = f"{run.lost}; " if run.lost else ""
+                await visit.tell(f"{lost}run {name} goes on; come back with: plandeck attach {name}")
+            else:
+                await visit.tell(f"{run.lost}; see what has become of it: plandeck show {name}")
+                return left or EXIT_LOST
+            return left or 0
+        finally:
+            visit.close()
+
+
+async def visit_recorded(
+    directory: Path,
+    record: RunRecord,
+    plan: Plan,
+    events: Sequence[Event],
+    speed: float,
+    console: bool,
+    out: Style,
+    err: Style,
+) -> int:
+    """Watch a recorded run until the recording or the visitor's patience ends; return the exit code.
+
+    directory: the state directory. events: all of the run, at least one.
+    """
+    folder = run_directory(directory, record.run_id)
+    async with replay(plan, record.run_id, events, directory=folder, speed=speed) as run:
+        visit = _Visit(run, out, err)
+        try:
+            left = await visit.watch(console, last=events[-1].seq)
+            if left is None and run.snapshot().phase is RunPhase.COMPLETE:
+                result = await run.wait()
+                await visit.say_goodbye(result, _go_on(result, short_id(record.run_id)))
+            elif left is None and run.snapshot().seq == events[-1].seq:
+                await visit.tell("the recording ends here, before the run was complete")
+            return left or 0
+        finally:
+            visit.close()
+
+
+def _go_on(result: PlanResult, name: str) -> tuple[str, list[str]]:
+    if result.outcome is Outcome.FAILED:
+        return "run what failed again", ["plandeck", "retry", name]
+    return "go on with it", ["plandeck", "resume", name]
+
+
+class _Visit:
+    """One visitor: the console or the lines that show the run, and what makes him leave."""
+
+    def __init__(self, run: RunHandle, out: Style, err: Style) -> None:
+        self._run = run
+        self._style = out
+        self._err_style = err
+        self._out, self._err = Printer(STDOUT), Printer(STDERR)
+        self._left: int | None = None
+
+    def close(self) -> None:
+        self._out.close()
+        self._err.close()
+
+    async def watch(self, console: bool, last: int | None = None) -> int | None:
+        """Return None when there is no more to see or the visitor has left by a key, and the exit code
+        when a signal, or a reader that is gone, has sent him away.
+
+        last: the number of the event after which nothing comes; None to watch until the run is complete.
+        """
+        heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        with anyio.open_signal_receiver(*heeded) as received:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._obey, received, group.cancel_scope)
+                group.start_soon(self._leave_unread, group.cancel_scope)
+                if console:
+                    await self._show_console()
+                else:
+                    await self._show_lines(last)
+                group.cancel_scope.cancel()
+        return self._left
+
+    async def say_goodbye(self, result: PlanResult, go_on: tuple[str, list[str]]) -> None:
+        """Print the summary, and wait until it has been read."""
+        view = RunView.from_snapshot(self._run.graph, self._run.snapshot())
+        text = summary(result, view, self._run.log_path, (), self._style, go_on)
+        await self._drain(PATIENCE)
+        self._out.write(self._style.encode(text))
+        await self._drain(math.inf)
+
+    async def tell(self, message: str) -> None:
+        await self._drain(PATIENCE)
+        self._err.write(self._err_style.encode(f"plandeck: {message}\n"))
+        await self._drain(FAREWELL)
+
+    async def _drain(self, patience: float) -> None:
+        with anyio.move_on_after(patience):
+            await self._out.drained()
+            await self._err.drained()
+
+    async def _show_console(self) -> None:
+        from tui.app import ConsoleApp  # Textual costs a quarter of a second, and lines do without it
+
+        await ConsoleApp(self._run).run_async()
+
+    async def _show_lines(self, last: int | None) -> None:
+        run = self._run
+        # nothing is awaited between the two, so nothing is missed and nothing is said twice
+        view = RunView.from_snapshot(run.graph, run.snapshot())
+        subscription = run.subscribe(UNLIMITED)
+        report = PlainReport(run.plan, run.run_id, self._style)
+        if view.phase is not RunPhase.PENDING:
+            self._out.write(self._style.encode(_standing(run, view)))
+        if going_on := _going_on(run, view):
+            self._out.write(report.render(going_on))
+        while not self._has_seen_all(view, last) and await subscription.wait():
+            try:
+                events = subscription.take()
+            except Missed as missed:
+                view = RunView.from_snapshot(run.graph, run.snapshot())
+                self._out.write(self._style.encode(f"{missed.count} events were missed here\n"))
+            else:
+                view.apply(events)
+                self._out.write(report.render(events))
+        subscription.close()
+
+    def _has_seen_all(self, view: RunView, last: int | None) -> bool:
+        return view.phase is RunPhase.COMPLETE if last is None else view.last_seq >= last
+
+    async def _obey(self, received: AsyncIterator[signal.Signals], scope: anyio.CancelScope) -> None:
+        async for number in received:
+            self._left = SIGNAL_BASE + number
+            scope.cancel()
+
+    async def _leave_unread(self, scope: anyio.CancelScope) -> None:
+        await self._out.failed.wait()
+        failure = self._out.failure
+        gone = failure is not None and failure.errno == errno.EPIPE
+        self._left = SIGNAL_BASE + (signal.SIGPIPE if gone else signal.SIGHUP)
+        scope.cancel()
+
+
+def _standing(run: RunHandle, view: RunView) -> str:
+    """How a run stands that is met on its way, in the form of the lines that follow."""
+    time = datetime.fromtimestamp(run.now().utc).astimezone().strftime("%H:%M:%S")
+    counts = ", ".join(f"{count} {state}" for state, count in view.counts.items() if count)
+    return f"{time}   {'plan':<10} {one_line(run.plan.name)}: {view.phase}, {counts}, run {run.run_id}\n"
+
+
+def _going_on(run: RunHandle, view: RunView) -> list[Event]:
+    """What has begun and not ended, told as it began."""
+    ahead = run.now().utc - run.now().offset
+    return [
+        TaskStarted(
+            seq=view.last_seq,
+            utc=record.started + ahead,
+            offset=record.started,
+            run_id=run.run_id,
+            cause="",
+            task=task.name,
+            index=task.index,
+            attempt=record.number,
+            state=TaskState.RUNNING,
+            where=record.where,
+        )
+        for task in view.tasks
+        for record in task.attempts[-1:]
+        if record.ended is None
+    ]
