@@ -133,7 +133,9 @@ def _run_row(record: RunRecord, name: str) -> tuple[str, str, str, str, str, str
     ended = record.success + record.failed + record.skipped + record.cancelled
     tasks = f"{ended}/{record.tasks}" + (f", {record.failed} failed" if record.failed else "")
     plan = one_line(record.plan, NAME_WIDTH)
-    return name, status_of(record).word, moment(record.created), short(record.duration), tasks, plan
+    status = status_of(record)
+    took = time.time() - record.created if status is _ALIVE else record.duration
+    return name, status.word, moment(record.created), short(took), tasks, plan
 
 
 # ── one run ─────────────────────────────────────────────────────────────────────────────────────

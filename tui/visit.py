@@ -8,14 +8,14 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from engine.core.events import Event, TaskStarted
 from engine.core.state import Outcome, RunPhase, TaskState
 from engine.handle import PlanResult, RunHandle
-from engine.host.attached import RunUnreachable, attach
+from engine.host.attached import AttachedRun, RunUnreachable, attach
 from engine.host.replayed import replay
 from engine.plan.model import Plan
 from engine.store.lock import holder_of
@@ -30,7 +30,12 @@ from tui.printer import Printer
 from tui.report import PlainReport, Style
 from tui.summary import summary
 
+if TYPE_CHECKING:
+    from tui.app import ConsoleApp
+
 EXIT_LOST: Final = 1
+LOST: Final = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
+"""What a failed write means where it is no fault: nobody reads any more, or the terminal has gone."""
 
 
 async def visit_living(
@@ -109,6 +114,7 @@ class _Visit:
         self._err_style = err
         self._out, self._err = Printer(STDOUT), Printer(STDERR)
         self._left: int | None = None
+        self._app: ConsoleApp | None = None
 
     def close(self) -> None:
         self._out.close()
@@ -153,7 +159,19 @@ class _Visit:
     async def _show_console(self) -> None:
         from tui.app import ConsoleApp  # Textual costs a quarter of a second, and lines do without it
 
-        await ConsoleApp(self._run).run_async()
+        app = self._app = ConsoleApp(self._run)
+
+        async def leave_when_lost() -> None:
+            if isinstance(self._run, AttachedRun):
+                await self._run.gone()
+                if self._run.snapshot().phase is not RunPhase.COMPLETE:  # else there is all to look at
+                    app.exit()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(leave_when_lost)
+            await app.run_async()
+            group.cancel_scope.cancel()
+        self._app = None
 
     async def _show_lines(self, last: int | None) -> None:
         run = self._run
@@ -181,14 +199,20 @@ class _Visit:
 
     async def _obey(self, received: AsyncIterator[signal.Signals], scope: anyio.CancelScope) -> None:
         async for number in received:
+            is_first = self._left is None
             self._left = SIGNAL_BASE + number
-            scope.cancel()
+            if self._app is not None and is_first:
+                self._app.exit()
+            else:
+                scope.cancel()
 
     async def _leave_unread(self, scope: anyio.CancelScope) -> None:
         await self._out.failed.wait()
         failure = self._out.failure
-        gone = failure is not None and failure.errno == errno.EPIPE
-        self._left = SIGNAL_BASE + (signal.SIGPIPE if gone else signal.SIGHUP)
+        number = LOST.get(failure.errno or 0) if failure else None
+        if number is None:
+            self._err.write(self._err_style.encode(f"plandeck: cannot write the output: {failure}\n"))
+        self._left = EXIT_LOST if number is None else SIGNAL_BASE + number
         scope.cancel()
 
 
