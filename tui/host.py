@@ -44,6 +44,10 @@ PATIENCE: Final = 0.5
 FAREWELL: Final = 2.0
 """Seconds that it waits for a reader of its own, once a signal has come."""
 
+ECHO: Final = 1.0
+"""Seconds within which a signal that is not typed comes twice, but is meant once: `kill %1` and timeout(1)
+send it to this process and to its launcher, which passes it on."""
+
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOST: Final = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
 """What a failed write means where it is no fault: nobody reads any more, or the terminal has gone."""
@@ -200,12 +204,17 @@ class _Hosting:
     async def _obey(self, received: AsyncIterator[signal.Signals], scope: anyio.CancelScope) -> None:
         """The first signal stops what runs in good order, every further one kills it. Once the run is
         over a signal means: do not wait for whoever should read the rest."""
+        heeded_at: dict[signal.Signals, float] = {}
         async for number in received:
+            person = number == signal.SIGINT
+            now = anyio.current_time()
+            if not person and now - heeded_at.get(number, -math.inf) < ECHO:
+                continue
+            heeded_at[number] = now
             if self._over:
                 scope.cancel()
                 return
             again = self._signalled.is_set()
-            person = number == signal.SIGINT
             if not person:
                 self._interrupted_by = number
             self._signalled.set()
