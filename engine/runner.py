@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
@@ -119,6 +120,7 @@ class Runner:
         self._idle: list[anyio.Event] = []
         self._closing = False
         self._reached = 0.0
+        self._alarm_at = math.inf
         self._quiet: list[anyio.Event] = []
         # the classes of the backend in use: looking it up anew for every event costs more than the event
         self._new_event = type(anyio.Event())
@@ -162,18 +164,29 @@ class Runner:
             async with anyio.create_task_group() as workers:
                 self._inbox.appendleft(Start())
                 while True:
-                    self._turn(workers)
-                    if self._closing and self._scheduler.phase is RunPhase.COMPLETE:
-                        workers.cancel_scope.cancel()
-                        return
-                    if self._inbox:
-                        await anyio.lowlevel.checkpoint()
-                    else:
-                        await self._wait()
+                    with self._new_scope() as alarm:
+                        await self._work_until(alarm, workers)
+                    if not alarm.cancelled_caught:
+                        break
+                    self._reached = max(self._reached, self._alarm_at)
+                workers.cancel_scope.cancel()
         finally:
             self._closing = True
             self._refuse_the_rest()
             self._stream.end()
+
+    async def _work_until(self, alarm: anyio.CancelScope, workers: anyio.abc.TaskGroup) -> None:
+        """A turn whenever there is something to do, until closed or until the alarm goes off. One alarm
+        serves many turns, for to set one is dear; so it may go off for a deadline that is no more."""
+        self._alarm_at = math.inf
+        while True:
+            self._turn(workers)
+            if self._closing and self._scheduler.phase is RunPhase.COMPLETE:
+                return
+            if self._inbox:
+                await anyio.lowlevel.checkpoint()
+            else:
+                await self._wait(alarm)
 
     # ── a turn ──────────────────────────────────────────────────────────────────────────────────
 
@@ -213,23 +226,25 @@ class Runner:
             self._posted.set()
             self._posted = None
 
-    async def _wait(self) -> None:
+    async def _wait(self, alarm: anyio.CancelScope) -> None:
         """Until something is posted or a deadline comes."""
-        deadlines = [self._scheduler.next_deadline(), *(watch.next_deadline() for watch in self.watches)]
-        deadline = min((due for due in deadlines if due is not None), default=None)
+        deadline = self._scheduler.next_deadline()
+        for watch in self.watches:
+            due = watch.next_deadline()
+            if due is not None and (deadline is None or due < deadline):
+                deadline = due
         if self._quiet and not self.flights and (deadline is None or deadline > self._clock.now().offset):
             for quiet in self._quiet:
                 quiet.set()
             self._quiet.clear()
+        if deadline is not None and deadline < self._alarm_at:
+            self._alarm_at = deadline
+            alarm.deadline = self._clock.deadline(deadline)
         self._posted = posted = self._new_event()
-        if deadline is None:
+        try:
             await posted.wait()
-        else:
-            with anyio.move_on_at(self._clock.deadline(deadline)) as scope:
-                await posted.wait()
-            if scope.cancelled_caught:
-                self._reached = deadline
-        self._posted = None
+        finally:
+            self._posted = None
 
     def _now(self) -> Now:
         """The present: never before the deadline that has just come, which rounding can make it."""

@@ -16,7 +16,8 @@ from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch.base import Attempt, Output
 from engine.dispatch.group import Member, ProcessGroup
 from engine.dispatch.readiness import Readiness, Signal
-from engine.dispatch.spawn import Child, SpawnFailed, spawn
+from engine.dispatch.spawn import Child, Environment, SpawnFailed
+from engine.dispatch.spawner import Spawner
 from engine.identity import task_id
 from engine.plan.model import Plan
 from engine.plan.spelling import quoted
@@ -43,6 +44,9 @@ has reaped them, which in some containers takes it seconds, or for ever."""
 
 _NAMED_MEMBERS: Final = 3
 
+_OWN: Final = (b"PLANDECK_TASK", b"PLANDECK_TASK_ID", b"PLANDECK_ATTEMPT")
+"""The variables that each attempt has for itself."""
+
 
 class ProcessDispatcher:
     """Runs commands: a string in `sh -c`, a tuple as it is, each in a session and a group of its own.
@@ -56,19 +60,20 @@ class ProcessDispatcher:
 
     def __init__(self) -> None:
         self._readiness = Readiness()
+        self._spawner = Spawner(self._readiness)
         self._inherited = dict(os.environb)
-        self._common: tuple[Plan, str, dict[bytes, bytes]] | None = None
+        self._common: tuple[Plan, str, Environment] | None = None
 
     async def run(self, attempt: Attempt, output: Output) -> AttemptOutcome:
         await anyio.lowlevel.checkpoint_if_cancelled()
         try:
-            child = self._spawn(attempt)
+            child = self._child(attempt)
         except SpawnFailed as failed:
             output.started()
             return AttemptOutcome(OutcomeKind.FAILED, str(failed))
         process = _Process(child, output, self._readiness)
+        self._spawner.start(child, process.begin)
         try:
-            output.started(f"pid {child.pid}")
             await process.wait()
         except BaseException:  # above all the cancellation
             with anyio.CancelScope(shield=True):
@@ -82,51 +87,72 @@ class ProcessDispatcher:
             process.close()
         return process.outcome()
 
-    def _spawn(self, attempt: Attempt) -> Child:
+    def _child(self, attempt: Attempt) -> Child:
         """Raises `SpawnFailed`."""
         task = attempt.task
         if task.run is None:
             raise SpawnFailed(f"{quoted(task.name)} has no command")
         try:
-            environment = self._environment(attempt)
+            common = self._environment(attempt.plan, attempt.run_id)
+            own = _encoded(task.env) if task.env else {}
+            own[b"PLANDECK_TASK"] = os.fsencode(task.name)
         except ValueError as error:
             raise SpawnFailed(f"cannot run {quoted(task.name)}: {error}") from error
-        return spawn(task.run, environment, _elsewhere(task.working_dir or attempt.plan.directory))
+        own[b"PLANDECK_TASK_ID"] = task_id(attempt.run_id, task.type, attempt.index).encode()
+        own[b"PLANDECK_ATTEMPT"] = b"%d" % attempt.number
+        if b"PLANDECK_RUN_ID" in own:
+            own[b"PLANDECK_RUN_ID"] = attempt.run_id.encode()
+        directory = task.working_dir or attempt.plan.directory
+        return Child(task.run, common, own, None if directory == "." else directory)
 
-    def _environment(self, attempt: Attempt) -> dict[bytes, bytes]:
-        """What all tasks of a plan share is encoded once."""
-        plan, task, run_id = attempt.plan, attempt.task, attempt.run_id
+    def _environment(self, plan: Plan, run_id: str) -> Environment:
+        """What all tasks of a plan share."""
         common = self._common
         if common is None or common[0] is not plan or common[1] != run_id:
             shared = self._inherited | _encoded(plan.env) | {b"PLANDECK_RUN_ID": run_id.encode()}
-            self._common = common = (plan, run_id, shared)
-        return {
-            **common[2],
-            **_encoded(task.env or {}),
-            b"PLANDECK_RUN_ID": common[2][b"PLANDECK_RUN_ID"],
-            b"PLANDECK_TASK": os.fsencode(task.name),
-            b"PLANDECK_TASK_ID": task_id(run_id, task.type, attempt.index).encode(),
-            b"PLANDECK_ATTEMPT": b"%d" % attempt.number,
-        }
+            for name in _OWN:  # where a plan runs in a task of another
+                shared.pop(name, None)
+            self._common = common = (plan, run_id, Environment(shared))
+        return common[2]
 
 
 class _Process:
-    """A process under way: hands its output over as it comes, and can be stopped with its group."""
+    """A process from its start on: hands its output over as it comes, and can be stopped with its group."""
 
     def __init__(self, child: Child, output: Output, readiness: Readiness) -> None:
         self._child = child
-        self._group = ProcessGroup(child.pid, child.exit.pidfd)
         self._output = output
         self._readiness = readiness
+        self._group: ProcessGroup  # once it runs
+        self._is_running = False  # has been started, and needs to be let go of
+        self._begun = Signal()
+        self._stirred = Signal()
         self._has_ended = False
         self._exit_code: int | None = None
-        self._stirred = Signal()
+        self._error: str | None = None
         self._fault: Exception | None = None
         self._read_size = _READ_SIZE
         self._pipe_size = _READ_SIZE
         self._last_byte = b"\n"
-        readiness.add(child.read_end, self._read)
-        readiness.add(child.exit.fd, self._end)
+
+    def begin(self) -> None:
+        """Its start has been tried. Raises nothing: whoever runs now may belong to another attempt."""
+        child = self._child
+        self._begun.set()
+        try:
+            child.confirm()
+        except SpawnFailed as failed:
+            self._error = str(failed)
+            self._take_up("")
+            self._stirred.set()
+        except Exception as fault:
+            self._fail(fault)
+        else:
+            self._is_running = True
+            self._group = ProcessGroup(child.pid, child.exit.pidfd)
+            self._readiness.add(child.read_end, self._read)
+            self._readiness.add(child.exit.fd, self._end)
+            self._take_up(f"pid {child.pid}")
 
     async def wait(self) -> None:
         """Return when the command itself has ended. Raises what its output raised, which is a defect."""
@@ -138,11 +164,13 @@ class _Process:
         """How the command itself ended. Raises what its output raised meanwhile."""
         if self._fault is not None:
             raise self._fault
+        if self._error is not None:
+            return AttemptOutcome(OutcomeKind.FAILED, self._error)
         return _outcome(self._exit_code)
 
     def leaves_something_behind(self) -> bool:
         """Whether members of the group outlive the command; a line in its output tells which."""
-        if self._group.is_empty():
+        if not self._is_running or self._group.is_empty():
             return False
         members = self._group.members()
         if members == []:
@@ -153,7 +181,10 @@ class _Process:
 
     async def stop(self, attempt: Attempt) -> None:
         """Signal the group, kill what is left after the grace period or when hastened, and return when
-        the group is empty. To be called in a shielded scope."""
+        the group is empty. To be called in a shielded scope. A start that is under way is waited for."""
+        await self._readiness.wait(self._begun)
+        if not self._is_running:
+            return
         shutdown = attempt.task.shutdown
         start = anyio.current_time()
         kill_at = start + shutdown.grace
@@ -180,6 +211,8 @@ class _Process:
 
     def close(self) -> None:
         """Take what is still in the pipe, and let go of everything."""
+        if not self._is_running:
+            return
         self._drain()
         self._readiness.remove(self._child.read_end)
         self._readiness.remove(self._child.exit.fd)
@@ -214,14 +247,23 @@ class _Process:
         self._write(data)
         return len(data)
 
+    def _take_up(self, where: str) -> None:
+        try:
+            self._output.started(where)
+        except Exception as fault:
+            self._fail(fault)
+
+    def _fail(self, fault: Exception) -> None:
+        self._fault = fault
+        self._stirred.set()
+
     def _write(self, data: bytes) -> None:
         if self._fault is None:
             self._last_byte = data[-1:]
             try:
                 self._output.write(data)
-            except Exception as fault:  # the task that is running may be that of another attempt
-                self._fault = fault
-                self._stirred.set()
+            except Exception as fault:  # as in `begin`
+                self._fail(fault)
 
     def _widen(self) -> None:
         """This one writes in bulk."""
@@ -264,14 +306,6 @@ def _listed(members: Sequence[Member] | None) -> str:
     named = ", ".join(f"{quoted(member.name)} (pid {member.pid})" for member in members[:_NAMED_MEMBERS])
     more = len(members) - _NAMED_MEMBERS
     return f"{named} and {more} more" if more > 0 else named
-
-
-def _elsewhere(directory: str) -> str | None:
-    """The directory, or None if it is the one that this process is in."""
-    try:
-        return None if directory in (".", os.getcwd()) else directory  # noqa: PTH109 -- on the way of every task
-    except OSError:  # the current directory is gone
-        return directory
 
 
 def _encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:

@@ -7,16 +7,16 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
+from engine.dispatch.native import RESTORED, Block, native_spawn
 from engine.plan.spelling import escaped, quoted
 
 SHELL: Final = "/bin/sh"
 
-# What Python ignores for itself, and would hand on ignored.
-_RESTORED: Final = [number for name in ("SIGPIPE", "SIGXFSZ") if (number := getattr(signal, name, None))]
+_DEFAULT_PATH: Final = os.fsencode(os.defpath)
 
 _NO_PIDFD: Final = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL})
 """How a kernel or a sandbox says that it has no pidfds."""
@@ -42,57 +42,122 @@ class Exit(Protocol):
     def close(self) -> None: ...
 
 
-class Child:
-    """A running process and the leader of its session and its group. read_end: of the pipe in which its
-    stdout and stderr come in order; never blocks.
+class Environment:
+    """The variables that many processes share, made ready for the system once."""
 
-    The write end stays open here as well. So there is no end-of-file: the exit tells the end, to which
-    a grandchild that holds the pipe makes no difference, and each process wakes the loop once less.
+    def __init__(self, shared: Mapping[bytes, bytes]) -> None:
+        self._shared = dict(shared)
+        self._block = Block(self._shared)
+
+    @property
+    def path(self) -> bytes:
+        """Where programs are looked up."""
+        return self._shared.get(b"PATH", _DEFAULT_PATH)
+
+    def merged(self, own: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+        """With the variables of one process, which win."""
+        return {**self._shared, **own}
+
+    def block(self, own: Mapping[bytes, bytes]) -> Block:
+        """The same for a call of the system."""
+        if self._shared.keys().isdisjoint(own):
+            return Block(own, self._block)
+        return Block(self.merged(own))
+
+
+class Child:
+    """A process that leads a session and a group of its own: first ready to be started, then running.
+
+    pid, exit: once `confirm` has returned. read_end: of the pipe in which its stdout and stderr come in
+    order; never blocks. The write end stays open here as well. So there is no end-of-file: the exit
+    tells the end, to which a grandchild that holds the pipe makes no difference, and each process wakes
+    the loop once less.
     """
 
-    __slots__ = ("_write_end", "exit", "pid", "read_end")
+    __slots__ = ("_command", "_directory", "_error", "_start", "_write_end", "exit", "pid", "read_end")
 
-    def __init__(self, pid: int, exit: Exit, read_end: int, write_end: int) -> None:
-        self.pid = pid
-        self.exit = exit
-        self.read_end = read_end
-        self._write_end = write_end
+    exit: Exit
+
+    def __init__(
+        self,
+        command: str | tuple[str, ...],
+        environment: Environment,
+        own: Mapping[bytes, bytes],
+        directory: str | None,
+    ) -> None:
+        """Make all ready. command: a string for the shell, or a program and its arguments. own: variables
+        besides those of the environment, and before them. directory: where; None for here.
+
+        Raises `SpawnFailed`.
+        """
+        self.pid = 0
+        self._command = command
+        self._directory = directory
+        self._error: BaseException | None = None
+        try:
+            self.read_end, self._write_end = os.pipe()  # neither is inherited
+        except OSError as error:
+            raise SpawnFailed(f"cannot start a process: {error.strerror}") from error
+        try:
+            os.set_blocking(self.read_end, False)
+            self._start = self._prepared(environment, own)
+        except BaseException as error:
+            self._give_up(error)
+
+    def start(self) -> None:
+        """Start it, in any thread. Returns when the new process has become the program, which can take
+        as long as the system leaves it without a processor. What goes wrong is kept for `confirm`."""
+        try:
+            self.pid = self._start()
+        except BaseException as error:
+            self._error = error
+
+    def confirm(self) -> None:
+        """To be called when `start` has returned. Raises `SpawnFailed`, and has then let go of everything."""
+        try:
+            if self._error is not None:
+                raise self._error
+            self.exit = _watch_exit(self.pid)
+        except BaseException as error:
+            self._give_up(error)
 
     def close(self) -> None:
-        os.close(self.read_end)
-        os.close(self._write_end)
+        self._close_pipe()
         self.exit.close()
 
+    def _prepared(self, environment: Environment, own: Mapping[bytes, bytes]) -> Callable[[], int]:
+        command, directory, output = self._command, self._directory, self._write_end
+        argv = (SHELL, "-c", command) if isinstance(command, str) else command
+        executable = _find(argv[0] if argv else "", own.get(b"PATH", environment.path), directory)
+        native = native_spawn()
+        if native is None:
+            variables = environment.merged(own)
+            return lambda: _start_portably(executable, argv, variables, directory, output)
+        arguments = [os.fsencode(argument) for argument in argv]
+        return native.prepare(executable, arguments, environment.block(own), directory, output)
 
-def spawn(command: str | tuple[str, ...], environment: Mapping[bytes, bytes], directory: str | None) -> Child:
-    """Start a command: a string by the shell, a tuple as it is. directory: where; None for here.
-
-    Raises `SpawnFailed`. Blocks until the new process is under way, which takes some 0.2 ms.
-    """
-    argv = (SHELL, "-c", command) if isinstance(command, str) else command
-    try:
-        read_end, write_end = os.pipe()  # neither is inherited
-    except OSError as error:
-        raise SpawnFailed(f"cannot start a process: {error.strerror}") from error
-    try:
-        os.set_blocking(read_end, False)
-        pid = _start(argv, environment, directory, write_end)
-        return Child(pid, _watch_exit(pid), read_end, write_end)
-    except BaseException as error:
-        os.close(read_end)
-        os.close(write_end)
+    def _give_up(self, error: BaseException) -> NoReturn:
+        self._close_pipe()
         if isinstance(error, OSError | ValueError):
-            raise SpawnFailed(_reason(error, command, directory)) from error
-        raise
+            raise SpawnFailed(_reason(error, self._command, self._directory)) from error
+        raise error
+
+    def _close_pipe(self) -> None:
+        os.close(self.read_end)
+        os.close(self._write_end)
 
 
-def _start(
-    argv: tuple[str, ...], environment: Mapping[bytes, bytes], directory: str | None, output: int
+def _start_portably(
+    executable: str,
+    argv: tuple[str, ...],
+    environment: Mapping[bytes, bytes],
+    directory: str | None,
+    output: int,
 ) -> int:
-    executable = _find(argv[0] if argv else "", environment, directory)
+    """Python's own ways, which hold its lock all the while."""
     if directory is not None:
-        # posix_spawn cannot change the directory. Popen can, for half as much again, and as it is told
-        # nothing that rules vfork out it copies no memory either
+        # its posix_spawn cannot change the directory. Popen can, for half as much again, and as it is
+        # told nothing that rules vfork out it copies no memory either
         process = subprocess.Popen(
             argv,
             executable=executable,
@@ -117,16 +182,15 @@ def _start(
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         ),
         setsid=True,
-        setsigdef=_RESTORED,
+        setsigdef=RESTORED,
     )
 
 
-def _find(name: str, environment: Mapping[bytes, bytes], directory: str | None) -> str:
+def _find(name: str, path: bytes, directory: str | None) -> str:
     """The program to run, by the PATH that the task has, as its shell would find it."""
     if "/" in name:
         return name
-    path = os.fsdecode(environment.get(b"PATH", os.fsencode(os.defpath)))
-    for folder in path.split(os.pathsep) if name else ():
+    for folder in os.fsdecode(path).split(os.pathsep) if name else ():
         program = os.path.join(directory or ".", folder, name)  # noqa: PTH118 -- on the way of every task
         if os.access(program, os.X_OK) and not os.path.isdir(program):  # noqa: PTH112
             return program
@@ -207,8 +271,11 @@ def _reason(error: OSError | ValueError, command: str | tuple[str, ...], directo
     program = command if isinstance(command, str) else (command[0] if command else "")
     if not isinstance(error, OSError):
         return f"cannot run {quoted(program)}: {escaped(str(error))}"
-    if directory is not None and error.filename == directory:
-        return f"cannot enter {quoted(directory)}: {error.strerror}"
+    if directory is not None:
+        try:
+            os.stat(os.path.join(directory, "."))  # noqa: PTH116, PTH118 -- Path drops the dot
+        except OSError as closed:
+            return f"cannot enter {quoted(directory)}: {closed.strerror}"
     said = error.strerror
     if error.errno == errno.ENOEXEC:
         said = "neither a program nor a script whose first line names an interpreter"

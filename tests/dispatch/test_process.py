@@ -25,6 +25,7 @@ from tests.support.commands import (
     printed,
     run,
     task_for,
+    without_native_spawn,
     without_pidfds,
 )
 from tests.support.processes import (
@@ -37,13 +38,13 @@ pytestmark = pytest.mark.anyio
 
 
 class TestContract(DispatcherContract):
-    @pytest.fixture(params=["pidfd", "portable", "elsewhere"])
+    @pytest.fixture(params=["pidfd", "portable", "elsewhere", "portable elsewhere"])
     def subject(
         self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> Subject:
-        if request.param == "portable":
+        if "portable" in request.param:
             without_pidfds(monkeypatch)
-        where = str(tmp_path) if request.param == "elsewhere" else None
+        where = str(tmp_path) if "elsewhere" in request.param else None
         return Subject(
             ProcessDispatcher(),
             task_for("true", working_dir=where),
@@ -164,7 +165,12 @@ class TestSurroundings:
         assert pid == session == group_number != os.getsid(0)
 
     @pytest.mark.parametrize("where", [None, "/"])
-    async def test_it_inherits_nothing_of_the_engine(self, where: str | None) -> None:
+    @pytest.mark.parametrize("is_native", [True, False])
+    async def test_it_inherits_nothing_of_the_engine(
+        self, monkeypatch: pytest.MonkeyPatch, where: str | None, is_native: bool
+    ) -> None:
+        if not is_native:
+            without_native_spawn(monkeypatch)
         dispatcher, other, output = ProcessDispatcher(), RecordedOutput(), RecordedOutput()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(dispatcher.run, attempt_at(task_for("echo up; exec sleep 1000")), other)
@@ -217,6 +223,16 @@ class TestSurroundings:
         assert await environment(0, 2) == ["1", "3", "3", "4", "run-1", "first", own, "2"]
         own = task_id("run-1", "run", 1)
         assert await environment(1, 1) == ["1", "2", "3", "", "run-1", "zw\u00f6lf", own, "1"]
+
+    async def test_a_plan_in_a_task_of_another_has_variables_of_its_own(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("RUN_ID", "TASK", "TASK_ID", "ATTEMPT"):
+            monkeypatch.setenv(f"PLANDECK_{name}", "of the outer plan")
+        lines = (await printed("env | grep ^PLANDECK_ | sort")).splitlines()
+        own = task_id("run-1", "run", 0)
+        values = {"ATTEMPT": "1", "RUN_ID": "run-1", "TASK": "task", "TASK_ID": own}
+        assert lines == [f"PLANDECK_{name}={value}" for name, value in values.items()]
 
     async def test_programs_are_looked_up_in_the_path_of_the_task(self, tmp_path: Path) -> None:
         (tmp_path / "bin" / "greet").mkdir(parents=True)  # a directory is no program

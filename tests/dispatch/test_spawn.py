@@ -14,13 +14,15 @@ import pytest
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch import spawn
+from engine.dispatch.native import native_spawn
 from engine.dispatch.process import ProcessDispatcher
-from engine.plan.model import Simulation, Task
+from engine.plan.model import Plan, Simulation, Task
 from tests.support.commands import (
     Command,
     open_descriptors,
     run,
     task_for,
+    without_native_spawn,
     without_pidfds,
 )
 from tests.support.processes import (
@@ -31,6 +33,15 @@ from tests.support.processes import (
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(params=["native", "python"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Who starts the processes."""
+    if request.param == "python":
+        without_native_spawn(monkeypatch)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("way")
 class TestBadInput:
     @pytest.mark.parametrize(
         ("command", "error"),
@@ -109,6 +120,15 @@ class TestBadInput:
         outcome = await ProcessDispatcher().run(attempt_at(task), RecordedOutput())
         assert outcome.error == f"cannot run 'task': '{name}' is not a name for an environment variable"
 
+    @pytest.mark.parametrize("of_plan", [False, True])
+    async def test_a_value_with_a_nul(self, of_plan: bool) -> None:
+        env = {"NAME": "a\0b"}
+        task = Task(name="task", run="true", env={} if of_plan else env)
+        plan = Plan(name="plan", tasks=(task,), env=env if of_plan else {})
+        outcome = await ProcessDispatcher().run(attempt_at(task, plan), RecordedOutput())
+        assert outcome.kind is OutcomeKind.FAILED
+        assert outcome.error.endswith(": embedded null byte")
+
     async def test_another_kind_of_task_is_refused(self) -> None:
         task = Task(name="task", simulate=Simulation())
         outcome = await ProcessDispatcher().run(attempt_at(task), RecordedOutput())
@@ -137,11 +157,17 @@ class TestExhaustion:
         assert outcome.error == "cannot start a process: Too many open files"
         del dispatcher
 
-    async def test_no_more_processes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuse(*args: object, **named: object) -> int:
+    async def test_no_more_processes(self, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+        def refuse_python(*args: object, **named: object) -> int:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), "/bin/sh")
 
-        monkeypatch.setattr(os, "posix_spawn", refuse)
+        def refuse_native(*args: object) -> int:
+            return errno.EAGAIN
+
+        if way == "python":
+            monkeypatch.setattr(os, "posix_spawn", refuse_python)
+        else:
+            monkeypatch.setattr(native_spawn(), "_spawn", refuse_native)
         outcome = await run("make all")
         assert outcome.error == "cannot run 'make all': Resource temporarily unavailable"
 
@@ -169,10 +195,14 @@ class TestExhaustion:
         monkeypatch.setattr(os, "pidfd_open", refuse)
         assert (await run("exit 4")).exit_code == 4
 
-    async def test_a_defect_is_not_taken_for_bad_input(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("where", ["_find", "_start_portably"])
+    async def test_a_defect_is_not_taken_for_bad_input(
+        self, monkeypatch: pytest.MonkeyPatch, where: str
+    ) -> None:
         def broken(*args: object) -> None:
             raise LookupError
 
-        monkeypatch.setattr(spawn, "_find", broken)
+        without_native_spawn(monkeypatch)
+        monkeypatch.setattr(spawn, where, broken)
         with pytest.raises(LookupError):
             await run("true")

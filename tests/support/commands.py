@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
-from engine.dispatch import group, readiness
+from engine.dispatch import group, readiness, spawn
 from engine.dispatch.base import Attempt
 from engine.dispatch.process import ProcessDispatcher
 from engine.dispatch.readiness import PortablePoller
@@ -29,8 +29,14 @@ SLEEPS = 'until [ "$(cat /proc/$!/comm)" = sleep ]; do :; done'
 Command = str | tuple[str, ...]
 
 
+def without_native_spawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a C library that is old or unknown: Python starts the processes."""
+    monkeypatch.setattr(spawn, "native_spawn", lambda: None)
+
+
 def without_pidfds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on macOS: neither pidfds nor epoll."""
+    """As on macOS: neither pidfds nor epoll, and Python starts the processes."""
+    without_native_spawn(monkeypatch)
     monkeypatch.delattr(os, "pidfd_open")
     monkeypatch.setattr(readiness, "new_poller", PortablePoller)
     monkeypatch.setattr(group, "_pidfd_reaches_groups", lambda: False)
