@@ -11,12 +11,13 @@ from types import SimpleNamespace
 import anyio
 import pytest
 
-from engine.core.inputs import AttemptOutcome, OutcomeKind, PausePlan
+from engine.core.inputs import AttemptOutcome, CancelPlan, Command, OutcomeKind, PausePlan
 from engine.core.state import TaskState
-from engine.dispatch.base import Attempt, Output
+from engine.dispatch.base import Attempt, Output, TaskDispatcher
 from engine.errors import CommandRefused
 from engine.handle import RunHandle
 from engine.plan.model import Need, Plan, Task
+from engine.session import Run
 from tui.host import Request, host
 from tui.readonly import ReadOnlyRun
 from tui.report import Style
@@ -36,6 +37,22 @@ class Gate:
         output.started("gate")
         await self.open.wait()
         return AttemptOutcome(OutcomeKind.SUCCESS)
+
+
+class Stubborn:
+    """A dispatcher whose attempts only end when they are killed."""
+
+    def __init__(self) -> None:
+        self.stopping = anyio.Event()
+
+    async def run(self, attempt: Attempt, output: Output) -> AttemptOutcome:
+        output.started("gate")
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.stopping.set()
+            with anyio.CancelScope(shield=True):
+                await attempt.wait_hastened()
 
 
 class Console:
@@ -61,9 +78,9 @@ def console(monkeypatch: pytest.MonkeyPatch) -> type[Console]:
     return kind
 
 
-def request(gate: Gate, *, read_only: bool = False) -> Request:
+def request(gate: TaskDispatcher, *, read_only: bool = False) -> Request:
     return Request(
-        plan=PLAN,
+        subject=PLAN,
         again=["plandeck", "run", "small.yaml"],
         console=True,
         read_only=read_only,
@@ -133,6 +150,34 @@ async def test_signal_ends_run_and_console(
     out, err = capfd.readouterr()
     assert "2 cancelled" in out
     assert not err  # nothing is written over the console
+
+
+async def test_signal_that_comes_twice_at_once_is_heeded_once(
+    console: type[Console], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`kill %1` sends it to the engine and to the launcher, which passes it on; it is no wish to kill."""
+    sent: list[Command] = []
+    send = Run.send
+
+    async def send_and_note(self: Run, command: Command) -> None:
+        sent.append(command)
+        await send(self, command)
+
+    async def be_signalled(app: Console) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stubborn.stopping.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        await app.left.wait()
+
+    monkeypatch.setattr(Run, "send", send_and_note)
+    stubborn = Stubborn()
+    console.during = be_signalled
+    assert await host(request(stubborn), Style(), Style()) == 143
+    assert sent == [
+        CancelPlan(actor="SIGTERM", interrupted=True),
+        CancelPlan(actor="operator", kill=True),
+    ]
 
 
 async def test_read_only_console_cannot_steer(console: type[Console]) -> None:
