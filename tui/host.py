@@ -119,6 +119,8 @@ class _Hosting:
         self._interrupted_by: signal.Signals | None = None
         self._on_screen = False
         self._over = False
+        # from before the first event, for the lines; a console has its own
+        self._early = None if request.console else (self._run.snapshot(), self._run.subscribe(UNLIMITED))
 
     async def last(self) -> int:
         """Return the exit code once the run has ended and all has been said."""
@@ -178,12 +180,15 @@ class _Hosting:
 
     async def _show_lines(self) -> None:
         run = self._run
-        # nothing is awaited between the two, so nothing is missed and nothing is said twice
-        snapshot = run.snapshot()
-        if snapshot.phase is RunPhase.COMPLETE:
-            return
+        if self._early is not None:
+            snapshot, subscription = self._early
+        else:
+            # nothing is awaited between the two, so nothing is missed and nothing is said twice
+            snapshot = run.snapshot()
+            if snapshot.phase is RunPhase.COMPLETE:
+                return
+            subscription = run.subscribe(UNLIMITED)
         view = RunView.from_snapshot(run.graph, snapshot)
-        subscription = run.subscribe(UNLIMITED)
         report: Report = (
             JsonReport(run.plan, run.run_id)
             if self._request.json
