@@ -197,7 +197,7 @@ def _index_of(view: RunView, name: str) -> int:
     found = view.graph.index_of.get(name)
     if found is not None:
         return found
-    near = get_close_matches(name, view.graph.index_of, 1)
-    raise StoreError(
-        f"the run has no task {one_line(name)!r}" + (f"; did you mean {one_line(near[0])}?" if near else "")
-    )
+    names = {known.casefold(): known for known in view.graph.index_of}
+    near = [names[folded] for folded in get_close_matches(name.casefold(), names, 1)]
+    hint = f"; did you mean {one_line(near[0])}?" if near else ""
+    raise StoreError(f"the run has no task {one_line(name)!r}{hint}")
