@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.core.events import Event
 from engine.dispatch.base import TaskDispatcher
 from engine.errors import StoreError
+from engine.host.launcher import hold
 from engine.identity import new_run_id
 from engine.plan.model import FailureMode, Plan
 from engine.session import Run, open_run
@@ -55,7 +56,7 @@ async def open_kept_run(
     journal: Journal | None = None
     with ExitStack() as held:
         try:
-            held.enter_context(RunLock(run_directory(state, run_id)))
+            hold(held.enter_context(RunLock(run_directory(state, run_id))).fileno())
             journal = held.enter_context(
                 Journal.create(
                     state,
@@ -99,7 +100,7 @@ async def reopen_run(
     """
     state = state or state_directory()
     with ExitStack() as held:
-        held.enter_context(RunLock(run_directory(state, run_id)))
+        hold(held.enter_context(RunLock(run_directory(state, run_id))).fileno())
         journal = held.enter_context(Journal.reopen(state, run_id))
         past, seed, speed = _past(state, run_id)
         async with open_run(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from engine.host.prctl import adopt_orphans, be_signalled_when_parent_ends
 from engine.host.signals import GRACE, PASSED_ON, WAITED_FOR
-from engine.host.words import ENDED, ENGINE, LEFT, LONGEST, OVER, Ear, Mouth, word_pipe
+from engine.host.words import ENDED, ENGINE, HOLD, LEFT, LONGEST, OVER, Ear, Mouth, word_link
 
 # What only one of the three needs it loads itself, while the engine loads what that needs.
 if TYPE_CHECKING:
@@ -53,15 +53,15 @@ def launch(*, grace: float = GRACE) -> None:
     global _guardian, _can_detach
     if not adopt_orphans():
         return
-    guardian_hears, engine_says = word_pipe()
-    launcher_hears, guardian_says = word_pipe()
+    guardian_hears, engine_says = word_link()
+    launcher_hears, guardian_says = word_link()
     launcher = os.getpid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever ignores it never learns how a child has ended
     before = signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
     guardian = os.fork()
     if guardian:
-        for pipe in (guardian_hears, engine_says, guardian_says):
-            pipe.close()
+        for link in (guardian_hears, engine_says, guardian_says):
+            link.close()
         leave_as(Launcher(guardian, launcher_hears, grace=grace).wait())
     guardian = os.getpid()
     engine = os.fork()
@@ -76,8 +76,8 @@ def launch(*, grace: float = GRACE) -> None:
         Guardian(engine, guardian_hears, (launcher, guardian_says), grace=grace).guard()
         os._exit(0)
     guardian_says.say(b"%s%d" % (ENGINE, os.getpid()))
-    for pipe in (launcher_hears, guardian_says, guardian_hears):
-        pipe.close()
+    for link in (launcher_hears, guardian_says, guardian_hears):
+        link.close()
     be_signalled_when_parent_ends(signal.SIGTERM)
     if os.getppid() != guardian:
         os._exit(_SIGNAL_BASE + signal.SIGTERM)
@@ -110,6 +110,14 @@ def detach(farewell: str, *, output: Path | None = None) -> None:
     _let_go_of_standard_streams(log)
     text = farewell.replace("\0", "").encode(errors="replace")
     _guardian.say(LEFT + text[:FAREWELL])
+
+
+def hold(fd: int) -> None:
+    """Have the guardian, if there is one, keep what is open here as `fd` open too, until nothing of the run
+    is left. So an flock that this process has is not free before: should this process be killed, nobody
+    starts again what has not ended yet."""
+    if _guardian is not None:
+        _guardian.say(HOLD, fd)
 
 
 def sign_off() -> None:

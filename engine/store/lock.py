@@ -67,10 +67,18 @@ class RunLock:
             os.ftruncate(fd, 0)
             os.pwrite(fd, msgspec.json.encode(Holder(os.getpid(), time.time())), 0)
 
+    def fileno(self) -> int:
+        """For who shall share it. Raises ValueError if it is not held."""
+        if self._fd is None:
+            raise ValueError("the lock is not held")
+        return self._fd
+
     def release(self) -> None:
-        """Let go of it. The file stays: whoever waits for it must find the same one."""
+        """Let go of it, also for those who share it. The file stays: whoever waits for it must find the
+        same one."""
         if self._fd is not None:
             os.ftruncate(self._fd, 0)
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
             os.close(self._fd)
             self._fd = None
 

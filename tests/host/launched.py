@@ -8,6 +8,7 @@ so all of a test can be found by a variable, and can answer by itself: $ANSWERS 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -15,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engine.host.launcher import can_detach, detach, launch, sign_off
+from engine.host.launcher import can_detach, detach, hold, launch, sign_off
 
 HEEDED = (
     signal.SIGHUP,
@@ -62,6 +63,11 @@ class Program:
                 for fd in (1, 2):
                     os.write(fd, f"{rest}\n".encode())
                 self._say("printed")
+            case "lock":
+                fd = os.open(rest, os.O_RDWR | os.O_CREAT)
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                hold(fd)
+                self._say("locked")
             case "detach":
                 farewell, _, output = rest.partition(" > ")
                 detach(f"{farewell}\n", output=Path(output) if output else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -228,6 +229,21 @@ def test_guardian_killed_at_its_work_is_replaced(patient: Job) -> None:
     assert patient.answer() == "asked"  # by the launcher
     os.kill(patient.launcher, signal.SIGTERM)
     assert patient.wait() == -signal.SIGKILL
+
+
+def test_lock_is_held_until_nothing_is_left(patient: Job, tmp_path: Path) -> None:
+    """Else the run could be resumed while its tasks have not ended yet."""
+    patient.order(f"lock {tmp_path / 'lock'}")
+    assert patient.answer() == "locked"
+    patient.start(DEAF)
+    os.kill(patient.engine, signal.SIGKILL)
+    assert patient.answer() == "asked"
+    with (tmp_path / "lock").open() as lock:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.kill(patient.launcher, signal.SIGINT)
+        assert patient.wait() == -signal.SIGKILL
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 # ── what may stay ───────────────────────────────────────────────────────────────────────────────

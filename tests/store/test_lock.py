@@ -157,3 +157,13 @@ def test_a_folder_that_cannot_be_made_is_told(folder: Path) -> None:
     folder.parent.parent.joinpath("runs").touch()
     with pytest.raises(StoreError, match=f"cannot lock {folder}"):
         RunLock(folder).acquire()
+
+
+def test_release_counts_for_those_who_share_it(folder: Path) -> None:
+    """A guardian shares it, to have it for a while longer than an engine that is killed."""
+    with RunLock(folder) as lock:
+        shared = os.dup(lock.fileno())
+    with RunLock(folder):
+        os.close(shared)
+    with pytest.raises(ValueError, match="not held"):
+        lock.fileno()
