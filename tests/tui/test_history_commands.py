@@ -854,3 +854,13 @@ def test_a_replay_in_a_real_terminal_opens_the_console(state: Path) -> None:
         terminal.wait_for("diamond")
         terminal.press("q")
         assert terminal.wait_for_exit() == 0
+
+
+def test_output_that_cannot_be_written_is_told(state: Path) -> None:
+    write_run(state, diamond("run", takes=1000.0))
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            [*PLANDECK, "replay", "run"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert result.returncode == 1
+    assert result.stderr == b"plandeck: cannot write the output: [Errno 28] No space left on device\n"
