@@ -131,10 +131,11 @@ def test_plain_lines_and_then_the_summary(plan: Write, capfd: pytest.CaptureFixt
 def test_failure_is_1_and_the_last_thing_said(plan: Write, capfd: pytest.CaptureFixture[str]) -> None:
     path = plan("tasks: {one: {run: 'echo before; echo \"it [red]broke\" >&2; exit 3'}}")
     assert run_command_line(["run", str(path), "--max-parallel", "2"]) == 1
-    end = capfd.readouterr().out.splitlines()[-6:]
+    end = capfd.readouterr().out.splitlines()[-7:]
     assert end[0] == "✖ one failed: exit 3"
     assert end[1:3] == ["    │ before", "    │ it [red]broke"]
     assert Path(end[3].removeprefix("    whole log: ")).read_bytes() == b"before\nit [red]broke\n"
+    assert end[-2].startswith("To run what failed again: plandeck retry ")
     assert end[-1] == f"To run it again: plandeck run {path} --max-parallel 2"
 
 
