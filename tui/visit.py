@@ -211,7 +211,7 @@ class _Visit:
         failure = self._out.failure
         number = LOST.get(failure.errno or 0) if failure else None
         if number is None:
-            self._err.write(self._err_style.encode(f"plandeck: cannot write the output: {failure}\n"))
+            await self.tell(f"cannot write the output: {failure}")
         self._left = EXIT_LOST if number is None else SIGNAL_BASE + number
         scope.cancel()
 

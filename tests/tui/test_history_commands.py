@@ -644,6 +644,28 @@ async def test_a_run_that_is_left_by_its_engine_is_told(
 
 
 @pytest.mark.anyio
+async def test_what_was_missed_is_told(state: Path) -> None:
+    """More has happened at once than the run keeps for one console."""
+    write_run(state, diamond("run")[:4])
+    run = FakeRun(DIAMOND)
+    run.start("A")
+    with reading() as reader:
+        async with (
+            anyio.create_task_group() as group,
+            served(run, socket_path(run_directory(state, "run")), backlog=3),
+        ):
+            group.start_soon(visit, state)
+            await reader.until(" A ")
+            for _ in range(20):
+                run.make.held("D")
+                run.make.released("D")
+            run.push(*run.make.events[-40:])
+            await reader.until("events were missed here\n")
+            run.finish()
+            await reader.until("diamond succeeded after")
+
+
+@pytest.mark.anyio
 async def test_where_nobody_listens_the_visitor_is_told(state: Path) -> None:
     write_run(state, diamond("run")[:4])
     with RunLock(run_directory(state, "run")), pytest.raises(RunUnreachable, match="no run listens"):
