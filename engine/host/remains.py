@@ -13,6 +13,8 @@ from typing import Final
 
 from engine.host.signals import GRACE, WAITED_FOR
 
+_CHILDREN: Final = "/proc/self/task/{}/children"
+
 _FIRST_PAUSE: Final = 0.001
 _LAST_PAUSE: Final = 0.05
 """Seconds between two looks at what is left. A child that ends wakes us, but one that comes does not."""
@@ -89,7 +91,7 @@ def _bury_dead() -> bool:
 def _children() -> Iterator[int]:
     """Some may be missing while others end."""
     try:
-        listing = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_bytes()
+        listing = Path(_CHILDREN.format(threading.get_native_id())).read_bytes()
     except OSError:  # a kernel that does not list them
         yield from _children_among_all()
     else:
