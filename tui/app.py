@@ -27,6 +27,9 @@ from tui.terminal import TerminalApp, TerminalLost
 TWICE: Final = 2.0
 """Seconds within which a second ctrl+c means it."""
 
+DETACHED: Final = "detached"
+"""What the app returns when it was left with the run going on."""
+
 _WAYS_OUT: Final[dict[str, Command]] = {
     "drain": DrainPlan(),
     "cancel": CancelPlan(),
@@ -34,11 +37,11 @@ _WAYS_OUT: Final[dict[str, Command]] = {
 }
 
 
-class ConsoleApp(TerminalApp[None], inherit_bindings=False):
-    """`run_async` returns when the operator leaves, whatever the run does then.
+class ConsoleApp(TerminalApp[str], inherit_bindings=False):
+    """`run_async` returns when the operator leaves, whatever the run does then; `DETACHED` if it is to go on.
 
-    remapped: other keys for bindings, by their id. ascii_only: only signs that every terminal has;
-    None to find out.
+    can_detach: whether the run can go on without this console. remapped: other keys for bindings, by
+    their id. ascii_only: only signs that every terminal has; None to find out.
     """
 
     CSS_PATH = "app.tcss"
@@ -47,11 +50,17 @@ class ConsoleApp(TerminalApp[None], inherit_bindings=False):
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {KeyProvider}
 
     def __init__(
-        self, run: RunHandle, *, remapped: Mapping[str, str] | None = None, ascii_only: bool | None = None
+        self,
+        run: RunHandle,
+        *,
+        can_detach: bool = False,
+        remapped: Mapping[str, str] | None = None,
+        ascii_only: bool | None = None,
     ) -> None:
         colourless = "NO_COLOR" in os.environ
         super().__init__(ansi_color=colourless)  # not None: it would be looked up for every line
         self._run = run
+        self._can_detach = can_detach
         self._remapped = remapped or {}
         self._plain = wants_ascii() if ascii_only is None else ascii_only
         self._interrupted_at: float | None = None
@@ -107,13 +116,22 @@ class ConsoleApp(TerminalApp[None], inherit_bindings=False):
             from tui.screens.dialogs import ask_to_quit
 
             self.clear_notifications()
-            self.push_screen(ask_to_quit(view), self._answered)
+            self.push_screen(ask_to_quit(view, can_detach=self._can_detach), self._answered)
+
+    def action_detach(self) -> None:
+        """Leave the run alone."""
+        if self._can_detach:
+            self.exit(DETACHED)
+        else:
+            self.run_screen.steering.say("This run lives in this console and would end with it.")
 
     def _answered(self, way: str | None) -> None:
         self._is_leaving = way is not None
         if way is None:
             return
-        if self.run_screen.view.phase is RunPhase.COMPLETE:  # it ended while the question stood
+        if way == DETACHED:
+            self.exit(DETACHED)
+        elif self.run_screen.view.phase is RunPhase.COMPLETE:  # it ended while the question stood
             self.exit()
         else:
             self.run_screen.steering.send((_WAYS_OUT[way],))

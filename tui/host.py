@@ -162,9 +162,13 @@ class _Hosting:
         launcher.detach(farewell, output=self._run.directory / "output")
 
     async def _show_console(self) -> None:
-        from tui.app import ConsoleApp  # Textual costs a quarter of a second, and lines do without it
+        from tui.app import (  # Textual costs a quarter of a second, and lines do without it
+            DETACHED,
+            ConsoleApp,
+        )
 
-        app = ConsoleApp(ReadOnlyRun(self._run) if self._request.read_only else self._run)
+        run = ReadOnlyRun(self._run) if self._request.read_only else self._run
+        app = ConsoleApp(run, can_detach=launcher.can_detach())
 
         async def leave_when_told() -> None:
             await self._signalled.wait()
@@ -174,9 +178,11 @@ class _Hosting:
         async with anyio.create_task_group() as group:
             group.start_soon(leave_when_told)
             self._on_screen = True
-            await app.run_async()
+            left = await app.run_async()
             self._on_screen = False
             group.cancel_scope.cancel()
+        if left == DETACHED:
+            self._detach()
 
     async def _show_lines(self) -> None:
         run = self._run

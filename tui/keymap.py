@@ -131,6 +131,7 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
         ("commands", "colon,ctrl+p", "command_palette", "commands", "Find any of these actions by name."),
         ("theme", "", "change_theme", "theme", "Choose the colours."),
         ("help", "question_mark,f1", "help", "help", "All keys, as they are set."),
+        ("detach", "D", "detach", "detach", "Leave, and let the run go on."),
         ("quit", "q", "leave", "quit", "Leave; asks first while the run goes on."),
     )),
     (Group.CONSOLE, Place.ANYWHERE, (

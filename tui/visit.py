@@ -159,7 +159,7 @@ class _Visit:
     async def _show_console(self) -> None:
         from tui.app import ConsoleApp  # Textual costs a quarter of a second, and lines do without it
 
-        app = self._app = ConsoleApp(self._run)
+        app = self._app = ConsoleApp(self._run, can_detach=True)
 
         async def leave_when_lost() -> None:
             if isinstance(self._run, AttachedRun):

@@ -28,6 +28,7 @@ from engine.core.inputs import (
 from engine.plan.model import FailureMode
 from tests.support.console import Console, console
 from tests.support.run import FakeRun, plan_of
+from tui.app import DETACHED
 from tui.keymap import KEYMAP
 from tui.screens.detail import DetailScreen
 from tui.screens.dialogs import Dialog
@@ -147,6 +148,7 @@ DOES: Final[dict[str, Does]] = {
     "log.next-attempt": Does(lambda c: c.screen.log_pane.attempt == 2, ["3", "["], RETRIED),
     "commands": Does(lambda c: isinstance(c.app.screen, CommandPalette)),
     "help": Does(lambda c: isinstance(c.app.screen, HelpScreen) and "Run the task again." in c.text()),
+    "detach": Does(lambda c: "This run lives in this console and would end with it." in c.messages),
     "quit": Does(_asks_to_quit),
     "quit.anywhere": Does(_asks_to_quit, ["slash", "x"]),
     "interrupt": Does(_asks_to_quit),
@@ -207,6 +209,14 @@ async def test_the_safe_answer_has_the_focus(key: str, task: int, answer: str, r
         assert isinstance(c.app.screen, Dialog)
         await c.press(answer)
         assert c.app.screen is c.screen
+        assert run.commands == []
+
+
+@pytest.mark.parametrize("keys", [["D"], ["q", "l"]])
+async def test_a_run_that_can_go_on_alone_is_left(keys: list[str], run: FakeRun) -> None:
+    async with console(run, can_detach=True) as c:
+        await c.press(*keys)
+        assert c.app.return_value == DETACHED
         assert run.commands == []
 
 

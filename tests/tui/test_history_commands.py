@@ -677,7 +677,8 @@ class Console:
 
     during: Callable[[Console], Awaitable[None]]
 
-    def __init__(self, run: RunHandle) -> None:
+    def __init__(self, run: RunHandle, *, can_detach: bool) -> None:
+        assert can_detach
         self.run = run
         self.left = anyio.Event()
 

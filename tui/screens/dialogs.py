@@ -139,9 +139,12 @@ def confirm(question: Question) -> Dialog:
     )
 
 
-def ask_to_quit(view: RunView) -> Dialog:
-    """What becomes of the run when the console is left. Answers "drain", "cancel", "kill" or None."""
+def ask_to_quit(view: RunView, *, can_detach: bool = False) -> Dialog:
+    """What becomes of the run when the console is left. Answers "detached", "drain", "cancel", "kill" or
+    None."""
     choices = [Choice("s", "Stay here", "")]
+    if can_detach:
+        choices.append(Choice("l", "Leave, and let the run go on", "detached"))
     if view.phase is RunPhase.CANCELLING:
         words = ["The run is being cancelled; the console closes when all has stopped."]
         choices.append(Choice("h", "Hurry: kill what is left at once", "kill"))
