@@ -18,6 +18,7 @@ from engine.errors import CommandRefused
 from engine.handle import RunHandle
 from engine.plan.model import Need, Plan, Task
 from engine.session import Run
+from tui.app import DETACHED
 from tui.host import Request, host
 from tui.readonly import ReadOnlyRun
 from tui.report import Style
@@ -60,7 +61,8 @@ class Console:
 
     during: Callable[[Console], Awaitable[None]]
 
-    def __init__(self, run: RunHandle) -> None:
+    def __init__(self, run: RunHandle, *, can_detach: bool) -> None:
+        assert not can_detach, "there is no launcher above a test"
         self.run = run
         self.left = anyio.Event()
 
@@ -74,7 +76,7 @@ class Console:
 @pytest.fixture
 def console(monkeypatch: pytest.MonkeyPatch) -> type[Console]:
     kind = type("Console", (Console,), {})
-    monkeypatch.setitem(sys.modules, "tui.app", SimpleNamespace(ConsoleApp=kind))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "tui.app", SimpleNamespace(ConsoleApp=kind, DETACHED=DETACHED))  # type: ignore[arg-type]
     return kind
 
 
