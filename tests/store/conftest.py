@@ -52,7 +52,8 @@ class _SmallDisk:
 
 
 class _LimitedFiles:
-    """No file may grow any further: for who may not mount."""
+    """No file may grow any further: for who may not mount. No file of the test run either, so it is to be
+    freed within the test: what pytest itself writes to may be a file."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -200,8 +200,11 @@ def test_a_database_that_stays_locked_is_told(state: Path) -> None:
 
 def test_a_full_disk_is_told(limited_files: Disk) -> None:
     limited_files.fill()
-    with pytest.raises(StoreError, match=r"full"):
-        open_database(limited_files.directory / "state")
+    try:
+        with pytest.raises(StoreError, match=r"full"):
+            open_database(limited_files.directory / "state")
+    finally:
+        limited_files.free()
 
 
 @pytest.mark.parametrize(
