@@ -110,7 +110,8 @@ async def open_run(
 
     Leaving the block cancels what still runs and returns when nothing of it is left, also when the
     block is left by an exception or is being cancelled. Raises `PlanInvalid` before anything starts,
-    and `RuntimeError` from a defect of the engine itself.
+    and `RuntimeError` from a defect of the engine itself. Should this process be killed, nobody stops
+    what runs, unless `engine.host.launcher.launch` was called first of all.
     """
     run_id = run_id or new_run_id()
     graph = Graph(plan)
