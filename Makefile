@@ -57,7 +57,9 @@ check: $(TESTS)
 	$(BIN)/lint-imports --no-logo
 
 coverage: $(TESTS)
+	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='engine/*' --fail-under=97
 
 integration: $(TESTS)
