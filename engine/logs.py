@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from engine.store.places import make_folder
 from engine.view.text import plain
 
 LINE_LIMIT: Final = 4096
@@ -114,7 +115,7 @@ class AttemptLog:
         try:
             self._fd = os.open(self.path, _FLAGS, 0o600)
         except FileNotFoundError:
-            _make_folder(self.path.parent)
+            make_folder(self.path.parent)
             self._fd = os.open(self.path, _FLAGS, 0o600)
 
 
@@ -229,10 +230,3 @@ class _Lines:
             line = self._partial + data
             self._partial, self._cut = line[:LINE_LIMIT], len(line) > LINE_LIMIT
         return self._cut or self._repeated is None or not self._repeated.startswith(self._partial)
-
-
-def _make_folder(path: Path) -> None:
-    """Make a folder and the folders above it, each for its owner alone."""
-    if not path.is_dir():
-        _make_folder(path.parent)
-        path.mkdir(mode=0o700, exist_ok=True)

@@ -24,6 +24,7 @@ from engine.monitor.stalls import StallWatch
 from engine.plan.graph import Graph
 from engine.plan.model import FailureMode, Plan
 from engine.runner import Runner
+from engine.store.places import run_directory, state_directory
 from engine.stream import DEFAULT_LIMIT, EventStream, Subscription
 
 
@@ -129,7 +130,7 @@ async def open_run(
         durations=durations,
         snapshot=snapshot,
     )
-    where = directory if directory is not None else _default_directory(run_id)
+    where = directory if directory is not None else run_directory(state_directory(), run_id)
 
     def offset() -> float:
         return clock.now().offset
@@ -186,9 +187,3 @@ def _unwrap(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-def _default_directory(run_id: str) -> Path:
-    import platformdirs  # here, so that an application that names a directory need not load it
-
-    return platformdirs.user_state_path("plandeck") / "runs" / run_id

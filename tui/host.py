@@ -49,7 +49,7 @@ ECHO: Final = 1.0
 send it to this process and to its launcher, which passes it on."""
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_LOST: Final = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
+LOST: Final = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
 """What a failed write means where it is no fault: nobody reads any more, or the terminal has gone."""
 
 STDOUT: Final = 1
@@ -238,7 +238,7 @@ class _Hosting:
         """Nobody reads what the run says any more (`| head`): stop it, as other programs stop."""
         await self._out.failed.wait()
         failure = self._out.failure
-        number = _LOST.get(failure.errno or 0) if failure else None
+        number = LOST.get(failure.errno or 0) if failure else None
         if number is not None:
             self._interrupted_by = number
         else:

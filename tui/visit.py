@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import signal
 from collections.abc import AsyncIterator, Sequence
@@ -25,7 +24,7 @@ from engine.stream import Missed
 from engine.view.run_view import RunView
 from engine.view.text import one_line
 from tui.history_view import short_id
-from tui.host import EXIT_CODES, FAREWELL, PATIENCE, SIGNAL_BASE, SIGNALS, STDERR, STDOUT, UNLIMITED
+from tui.host import EXIT_CODES, FAREWELL, LOST, PATIENCE, SIGNAL_BASE, SIGNALS, STDERR, STDOUT, UNLIMITED
 from tui.printer import Printer
 from tui.report import PlainReport, Style
 from tui.summary import summary
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from tui.app import ConsoleApp
 
 EXIT_LOST: Final = 1
-LOST: Final = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
-"""What a failed write means where it is no fault: nobody reads any more, or the terminal has gone."""
 
 
 async def visit_living(

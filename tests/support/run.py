@@ -9,7 +9,7 @@ import anyio
 
 from engine.core.events import Event, PlanCompleted
 from engine.core.inputs import Command, Now
-from engine.core.records import Snapshot, TaskSnapshot
+from engine.core.records import Snapshot
 from engine.core.state import RunPhase, TaskState
 from engine.errors import CommandRefused
 from engine.handle import PlanResult
@@ -17,6 +17,7 @@ from engine.plan.graph import Graph
 from engine.plan.model import Need, Plan, Task
 from engine.stream import DEFAULT_LIMIT, EventStream, Subscription
 from engine.view.run_view import RunView
+from engine.view.snapshot import snapshot_of
 from tests.support.events import EPOCH, EventFactory
 
 
@@ -112,30 +113,7 @@ class FakeRun:
         return Now(self.offset, EPOCH + self.offset)
 
     def snapshot(self) -> Snapshot:
-        view = self._view
-        return Snapshot(
-            run_id=self.run_id,
-            seq=view.last_seq,
-            offset=self.offset,
-            began=view.started_at or 0.0,
-            phase=view.phase,
-            outcome=view.outcome,
-            failure_mode=view.failure_mode,
-            max_parallel=view.max_parallel,
-            tasks=tuple(
-                TaskSnapshot(
-                    state=task.state,
-                    attempts=tuple(task.attempts),
-                    held=task.held,
-                    stalled_since=task.stalled_since,
-                    due=task.due,
-                    reason=task.reason,
-                    blocked_by=task.blocked_by,
-                    tolerated=task.tolerated,
-                )
-                for task in view.tasks
-            ),
-        )
+        return snapshot_of(self._view, self.offset)
 
     def subscribe(self, limit: int = DEFAULT_LIMIT) -> Subscription:
         return self._stream.subscribe(min(limit, self._limit))
