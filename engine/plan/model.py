@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -78,16 +78,23 @@ DEFAULT_SHUTDOWN: Final = Shutdown()
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """One node of the plan. Exactly one of `run` and `simulate` is set.
+    """One node of the plan. Exactly one of `run`, `python`, `plan` and `simulate` is set.
 
-    run: a string is given to `sh -c`, a tuple is an argv. timeout: seconds an attempt, None for no
-    limit. stall_after: seconds, None for never. working_dir: absolute. env: over the plan's.
-    line: where it stands in its file, 0 if it came from elsewhere.
+    run: a string is given to `sh -c`, a tuple is an argv. python: "module:callable". plan: the file of
+    the subplan that it stands for, as it was written; it runs nothing itself. arguments: what the
+    callable is called with. timeout: seconds an attempt, None for no limit. stall_after: seconds, None
+    for never. working_dir: absolute. env: over the plan's. scope: number of the plan that it belongs
+    to, 0 for the one that is run, n for `Plan.subplans[n - 1]`. group: the name that it shares with the
+    other members of its matrix, None for a task of its own. line: where it stands in its file, 0 if it
+    came from elsewhere.
     """
 
     name: str
     run: str | tuple[str, ...] | None = None
+    python: str | None = None
+    plan: str | None = None
     simulate: Simulation | None = None
+    arguments: dict[str, Any] | None = None
     needs: tuple[Need, ...] = ()
     retry: Retry = NO_RETRY
     timeout: float | None = None
@@ -100,22 +107,50 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     shutdown: Shutdown = DEFAULT_SHUTDOWN
     executor: str = "local"
     description: str = ""
+    scope: int = 0
+    group: str | None = None
     line: int = 0
 
     @property
     def type(self) -> str:
         """What kind of task it is, as it stands in its id."""
-        return "run" if self.run is not None else "simulate"
+        if self.run is not None:
+            return "run"
+        if self.simulate is not None:
+            return "simulate"
+        return "python" if self.python is not None else "plan"
+
+
+class Subplan(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan within the plan. Its tasks stand in `Plan.tasks` as "parent/step", right after their parent.
+
+    name: the name of the task that stands for it, and the prefix of those inside. task: that task's index.
+    parent: number of the scope around it. params: by name, what it was given or has by itself; they may
+    refer to values of the scope around it. The rest: as in `Plan`.
+    """
+
+    name: str
+    task: int
+    parent: int
+    failure_mode: FailureMode = FailureMode.FAIL_FAST
+    max_parallel: int = 4
+    params: dict[str, str] = {}
+    env: dict[str, str] = {}
+    directory: str = "."
+    source: str | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole plan. env: for every task. directory: where relative paths begin. source: its file."""
+    """A whole plan. params: by name. env: for every task. directory: where relative paths begin. source: its
+    file. subplans: every scope but the outermost, each after the one around it."""
 
     name: str
     tasks: tuple[Task, ...]
     goal: str | None = None
     failure_mode: FailureMode = FailureMode.FAIL_FAST
     max_parallel: int = 4
+    params: dict[str, str] = {}
     env: dict[str, str] = {}
     directory: str = "."
     source: str | None = None
+    subplans: tuple[Subplan, ...] = ()
