@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= release
+# Processes that share the tests out; 0 runs them in one, which a debugger needs.
+WORKERS ?= auto
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -48,7 +50,7 @@ demo: $(RUNS)
 	@$(BIN)/plandeck demo $(DEMO)
 
 test: $(TESTS)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS)
 
 check: $(TESTS)
 	$(BIN)/ruff format --check
