@@ -10,7 +10,7 @@ class PlandeckError(Exception):
 
 
 class Fault(msgspec.Struct, frozen=True, order=True):
-    """One mistake in a plan file. line and column count from 1; 0 means the whole file."""
+    """One mistake in a plan file or in the settings. line and column count from 1; 0 means the whole file."""
 
     file: str
     line: int
@@ -25,6 +25,14 @@ class Fault(msgspec.Struct, frozen=True, order=True):
 
 class PlanInvalid(PlandeckError):
     """The plan cannot be run. faults: every one found, in the order of the file."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = tuple(sorted(faults))
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class SettingsInvalid(PlandeckError):
+    """The settings cannot be used. faults: every one found, in the order of the file."""
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = tuple(sorted(faults))
