@@ -23,6 +23,7 @@ from engine.plan.values import (
     Executor,
     ExitCodes,
     Factor,
+    HookTime,
     Limit,
     Name,
     Priority,
@@ -163,6 +164,18 @@ class TaskSection(DefaultsSection):
     description: Text | None = Field(default=None, description="For people.")
 
 
+class HooksSection(Section):
+    """Commands that are told how a run fares: by their environment, and by JSON on their stdin."""
+
+    success: Run | None = Field(default=None, description="When the run has succeeded.")
+    failure: Run | None = Field(default=None, description="When it has failed, or was interrupted.")
+    stall: Run | None = Field(default=None, description="When a task has stalled.")
+    unhealthy: Run | None = Field(
+        default=None, description="When something has stalled and less than half of what began is well."
+    )
+    timeout: HookTime | None = Field(default=None, description="The time that a hook may take.")
+
+
 class PlanSection(Section):
     """A plan: a graph of tasks that plandeck runs."""
 
@@ -182,6 +195,7 @@ class PlanSection(Section):
     defaults: DefaultsSection | None = Field(
         default=None, description="Settings for every task that has none of its own."
     )
+    hooks: HooksSection | None = Field(default=None, description="Commands that are told how a run fares.")
     tasks: dict[str, TaskSection] = Field(description="The tasks by their names.")
 
 
@@ -189,8 +203,9 @@ SECTIONS: Final[dict[str, type[Section]]] = {
     "retry": RetrySection,
     "shutdown": ShutdownSection,
     "simulate": SimulateSection,
+    "hooks": HooksSection,
 }
-"""The sections inside a task and inside the defaults, by their keys."""
+"""The sections inside a plan, a task and the defaults, by their keys."""
 
 
 class _PlanSchema(GenerateJsonSchema):

@@ -73,6 +73,17 @@ class Simulation(msgspec.Struct, frozen=True, gc=False):
     output: float = 0.0
 
 
+class Hooks(msgspec.Struct, frozen=True, gc=False):
+    """Commands that are told how a run fares, each as `Task.run`. timeout: seconds that one may take."""
+
+    success: str | tuple[str, ...] | None = None
+    failure: str | tuple[str, ...] | None = None
+    stall: str | tuple[str, ...] | None = None
+    unhealthy: str | tuple[str, ...] | None = None
+    timeout: float = 30.0
+
+
+NO_HOOKS: Final = Hooks()
 NO_RETRY: Final = Retry()
 DEFAULT_SHUTDOWN: Final = Shutdown()
 
@@ -142,7 +153,7 @@ class Subplan(msgspec.Struct, frozen=True, kw_only=True):
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A whole plan. params: by name. env: for every task. directory: where relative paths begin. source: its
-    file. subplans: every scope but the outermost, each after the one around it."""
+    file. subplans: every scope but the outermost, each after the one around it. hooks: for the whole run."""
 
     name: str
     tasks: tuple[Task, ...]
@@ -154,3 +165,4 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     directory: str = "."
     source: str | None = None
     subplans: tuple[Subplan, ...] = ()
+    hooks: Hooks = NO_HOOKS

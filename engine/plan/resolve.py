@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from engine.plan.document import (
     DefaultsSection,
+    HooksSection,
     PlanSection,
     RetrySection,
     Section,
@@ -19,9 +20,11 @@ from engine.plan.document import (
 )
 from engine.plan.model import (
     DEFAULT_SHUTDOWN,
+    NO_HOOKS,
     NO_RETRY,
     Condition,
     FailureMode,
+    Hooks,
     Need,
     Plan,
     Retry,
@@ -54,6 +57,7 @@ def resolve(
         env=document.env or {},
         directory=directory,
         source=source,
+        hooks=_hooks(document.hooks),
     )
 
 
@@ -122,6 +126,13 @@ class _Defaults:
 
     def folder(self, given: str | None, default: str) -> str:
         return str(self.directory / given) if given else default
+
+
+def _hooks(given: HooksSection | None) -> Hooks:
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in _given(given).items()
+    }
+    return Hooks(**fields) if fields else NO_HOOKS
 
 
 def _given(section: Section | None) -> dict[str, Any]:

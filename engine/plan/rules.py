@@ -26,7 +26,6 @@ LATER: Final = {
     "matrix": "matrix tasks are",
     "params": "parameters are",
     "secrets": "secrets are",
-    "hooks": "hooks are",
     "profile": "profiles are",
     "profiles": "profiles are",
 }
@@ -117,7 +116,7 @@ def _unknown(path: Path) -> str:
     if len(path) == 1:
         section = PlanSection
     elif len(path) == 2:
-        section = DefaultsSection
+        section = SECTIONS.get(str(path[0]), DefaultsSection)
     elif len(path) == 3 and path[0] == "tasks":
         section = TaskSection
     else:

@@ -16,6 +16,7 @@ from engine.plan.model import MAX_PARALLEL, MIN_PARALLEL
 from engine.plan.spelling import Speller, quoted
 
 LONGEST: Final = 365 * 24 * 3600.0
+LONGEST_HOOK: Final = 600.0
 NAME_LENGTH: Final = 200
 
 _UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -59,6 +60,13 @@ def limit(text: object) -> float:
     seconds = duration(text)
     if seconds == 0:
         raise mistake("must be more than 0s; `never` means no limit")
+    return seconds
+
+
+def _hook_time(text: object) -> float:
+    seconds = duration(text)
+    if not 0 < seconds <= LONGEST_HOOK:
+        raise mistake("must be more than 0s and at most 10m")
     return seconds
 
 
@@ -167,6 +175,11 @@ Limit = Annotated[
     float,
     BeforeValidator(limit),
     WithJsonSchema({"type": "string", "pattern": f"^(?:never|(?:{_DURATION_SCHEMA})+)$"}),
+]
+HookTime = Annotated[
+    float,
+    BeforeValidator(_hook_time),
+    WithJsonSchema({"type": "string", "pattern": f"^(?:{_DURATION_SCHEMA})+$"}),
 ]
 Rate = Annotated[float, BeforeValidator(_rate), WithJsonSchema({"type": "string", "pattern": f"^{_RATE}$"})]
 SignalName = Annotated[

@@ -68,7 +68,6 @@ IN_THE_PLAN = {
     '"\\e[31m": x': "1:1: unknown key '\\x1b[31m'",
     "params: {a: b}": "1:1: parameters are not supported yet",
     "secrets: [A]": "1:1: secrets are not supported yet",
-    "hooks: {failure: x}": "1:1: hooks are not supported yet",
     "profile: cautious": "1:1: profiles are not supported yet",
     "profiles: {}": "1:1: profiles are not supported yet",
     # values
@@ -97,6 +96,18 @@ IN_THE_PLAN = {
     "env: {A: [b]}": "1:10: env 'A' must be text, not a list",
     'env: {A: "b\\0"}': "1:10: env 'A' must be without NUL characters, not 'b\\x00'",
     "goal: ${{ params.x }}": "1:7: references (${{ ... }}) are not supported yet",
+    # hooks
+    "hooks: {failuer: x}": "1:9: unknown key 'failuer', did you mean 'failure'?",
+    "hooks: {failure: 5}": "1:18: failure must be a command, not a number; in quotes it is taken as one",
+    "hooks: {stall: []}": "1:16: stall must begin with the program to run",
+    "hooks: {success: {a: b}}": (
+        "1:18: success must be text for the shell or a list of arguments"
+    ),
+    "hooks: {timeout: never}": (
+        "1:18: timeout must be a duration with its unit, like 500ms, 30s, 10m or 1h30m"
+    ),
+    "hooks: {timeout: 0s}": "1:18: timeout must be more than 0s and at most 10m",
+    "hooks: {timeout: 11m}": "1:18: timeout must be more than 0s and at most 10m",
     # defaults
     "defaults: 5": "1:11: defaults must be a mapping, not 5",
     "defaults: {run: x}": "1:12: unknown key 'run'",

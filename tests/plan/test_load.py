@@ -15,6 +15,7 @@ from engine.plan.load import load_plan, parse_plan
 from engine.plan.model import (
     Condition,
     FailureMode,
+    Hooks,
     Need,
     Plan,
     Retry,
@@ -62,6 +63,10 @@ tasks:
   demo:
     depends_on: {build: success, unit: failed}
     simulate: {duration: 2m, fail_rate: 1, output: 30/m}
+hooks:
+  success: ./say-ok "$PLANDECK_PLAN"
+  failure: [./page-me, 7]
+  timeout: 1m
 """
 
 
@@ -79,6 +84,7 @@ def test_every_key_arrives() -> None:
             "NOTHING": "",
             "HEX": "0x1F",
         },
+        hooks=Hooks(success='./say-ok "$PLANDECK_PLAN"', failure=("./page-me", "7"), timeout=60.0),
         directory="/plans",
         tasks=(
             Task(
