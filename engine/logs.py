@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from engine.secrets import Mask, MaskedStream
 from engine.store.places import make_folder
 from engine.view.text import plain
 
@@ -38,10 +39,12 @@ class AttemptLog:
         number: int,
         clock: Callable[[], float],
         on_started: Callable[[str], None],
+        mask: Mask | None = None,
     ) -> None:
         """Nothing is made of run_dir, task index and attempt number before there is something to write.
 
-        clock: the offset in seconds. on_started: called with where the attempt was taken up.
+        clock: the offset in seconds. on_started: called with where the attempt was taken up. mask: hides
+        the secrets of the run; None if it has none.
         """
         self._place = (run_dir, index, number)
         self.size = 0
@@ -54,6 +57,7 @@ class AttemptLog:
         """The offset of the last sign of life: a heartbeat, or a line unlike the one before it."""
         self._clock = clock
         self._on_started = on_started
+        self._masked = None if mask is None else MaskedStream(mask)
         self._lines: _Lines | None = None
         self._fd: int | None = None
         self._look_at = 0.0
@@ -74,7 +78,17 @@ class AttemptLog:
         self.last_life = self._clock()
 
     def write(self, data: bytes) -> None:
-        """The one door through which output passes: what must not be kept is to be masked here."""
+        """The one door through which output passes: nothing behind it sees a secret."""
+        if self._masked is None or (data := self._masked.feed(data)):
+            self._take(data)
+
+    def close(self) -> None:
+        """No more will be written."""
+        if self._masked is not None and (rest := self._masked.finish()):
+            self._take(rest)
+        self._close()
+
+    def _take(self, data: bytes) -> None:
         now = self._clock()
         if self._lines is None:
             self._lines = _Lines()
@@ -83,8 +97,7 @@ class AttemptLog:
         self.size += len(data)
         self._keep(data, now)
 
-    def close(self) -> None:
-        """No more will be written."""
+    def _close(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -100,7 +113,7 @@ class AttemptLog:
                     left = left[os.write(self._fd, left) :]
         except OSError as error:
             self._look_at = now + _LOOK_INTERVAL
-            self.close()
+            self._close()
             if self.fault is None:
                 self.fault = f"cannot write {self.path}: {error.strerror}"
         self.lost += len(left)
@@ -110,7 +123,7 @@ class AttemptLog:
         if self._fd is not None:
             if os.fstat(self._fd).st_nlink:
                 return
-            self.close()
+            self._close()
             self.fault = self.fault or f"{self.path} was deleted: its beginning is lost"
         try:
             self._fd = os.open(self.path, _FLAGS, 0o600)

@@ -33,6 +33,7 @@ from engine.core.state import RunPhase
 from engine.dispatch.base import Attempt, ConcurrencyLimit, TaskDispatcher
 from engine.errors import CommandRefused
 from engine.logs import AttemptLog
+from engine.secrets import Mask
 from engine.stream import EventStream
 
 logger = logging.getLogger(__name__)
@@ -101,8 +102,10 @@ class Runner:
         stream: EventStream,
         clock: RunClock,
         open_log: Callable[[int, int, Callable[[str], None]], AttemptLog],
+        mask: Mask | None = None,
     ) -> None:
-        """open_log: makes the log for (task index, attempt number, what to call when it starts)."""
+        """open_log: makes the log for (task index, attempt number, what to call when it starts). mask:
+        hides the secrets of the run in all that comes in; None if it has none."""
         self.flights: dict[int, Flight] = {}
         """What is in flight now, by task index."""
         self.last_words: dict[int, str] = {}
@@ -113,6 +116,7 @@ class Runner:
         self._stream = stream
         self._clock = clock
         self._open_log = open_log
+        self._mask = mask
         self._inbox: deque[Input | _Request] = deque()
         self._asked: list[_Request] = []
         self._posted: anyio.Event | None = None
@@ -206,10 +210,10 @@ class Runner:
             given = inbox.popleft()
             if isinstance(given, _Request):
                 self._asked.append(given)
-                decision = scheduler.handle(given.command, now)
+                decision = scheduler.handle(self._masked(given.command), now)
                 given.refusal = decision.refusal
             else:
-                decision = scheduler.handle(given, now)
+                decision = scheduler.handle(self._masked(given), now)
             events += decision.events
             effects += decision.effects
         if events:
@@ -220,6 +224,9 @@ class Runner:
             else:
                 self._stop(effect)
         self._answer()
+
+    def _masked(self, given: Input) -> Input:
+        return given if self._mask is None else self._mask.input(given)
 
     def _wake(self) -> None:
         if self._posted is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from engine.monitor.stalls import StallWatch
 from engine.plan.graph import Graph
 from engine.plan.model import FailureMode, Plan
 from engine.runner import Runner
+from engine.secrets import mask_for
 from engine.store.places import run_directory, state_directory
 from engine.stream import DEFAULT_LIMIT, EventStream, Subscription
 
@@ -116,6 +118,7 @@ async def open_run(
     """
     run_id = run_id or new_run_id()
     graph = Graph(plan)
+    mask = mask_for(plan, os.environ)
     snapshot = _snapshot(graph, past, run_id) if past else None
     clock = RunClock(snapshot.offset if snapshot else 0.0)
     stream = EventStream()
@@ -136,10 +139,10 @@ async def open_run(
         return clock.now().offset
 
     def open_log(index: int, number: int, started: Callable[[str], None]) -> AttemptLog:
-        return AttemptLog(where, index, number, offset, started)
+        return AttemptLog(where, index, number, offset, started, mask)
 
     local = LocalDispatcher(speed=speed, seed=seed)
-    runner = Runner(scheduler, {"local": local, **(dispatchers or {})}, stream, clock, open_log)
+    runner = Runner(scheduler, {"local": local, **(dispatchers or {})}, stream, clock, open_log, mask)
 
     def life(index: int) -> float:
         flight = runner.flights.get(index)

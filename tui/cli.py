@@ -16,6 +16,7 @@ from tui.streams import emit as _print
 from tui.streams import has_terminal as _has_terminal
 
 if TYPE_CHECKING:
+    from engine.errors import PlanInvalid
     from engine.plan.model import Plan
 
 EXIT_USAGE: Final = 2
@@ -40,6 +41,13 @@ def run_command_line(arguments: Sequence[str]) -> int:
         return EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
         return EXIT_CANCELLED
+    except Exception as error:
+        from engine.errors import PlanInvalid  # here, for `--help` does not need it
+
+        if not isinstance(error, PlanInvalid):
+            raise
+        _tell(error)
+        return EXIT_USAGE
     return code if isinstance(code, int) else 0
 
 
@@ -257,11 +265,17 @@ def _load(path: str) -> Plan | None:
     try:
         return load_plan(path)
     except PlanInvalid as invalid:
-        for fault in invalid.faults:
-            click.echo(one_line(str(fault)), err=True)
+        _tell(invalid)
     except OSError as error:
         click.echo(one_line(f"{path}: {error.strerror or error}"), err=True)
     return None
+
+
+def _tell(invalid: PlanInvalid) -> None:
+    from engine.view.text import one_line
+
+    for fault in invalid.faults:
+        click.echo(one_line(str(fault)), err=True)
 
 
 def _open_standard_streams() -> None:

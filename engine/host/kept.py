@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from engine.errors import StoreError
 from engine.host.launcher import hold
 from engine.identity import new_run_id
 from engine.plan.model import FailureMode, Plan
+from engine.secrets import mask_for
 from engine.session import Run, open_run
 from engine.store.history import History
 from engine.store.journal import Journal
@@ -49,7 +51,9 @@ async def open_kept_run(
 
     state: by default the user's own. A state directory that cannot be written is told in `fault`, and
     the run goes on without. What tasks took in past runs decides which long path starts first.
+    Raises `PlanInvalid` as `open_run` does, also for a plan that holds one of its secrets.
     """
+    mask_for(plan, os.environ)  # before anything of the plan is kept
     state = state or state_directory()
     run_id = new_run_id()
     refused: str | None = None

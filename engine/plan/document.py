@@ -33,6 +33,7 @@ from engine.plan.values import (
     Slots,
     Text,
     Truth,
+    VariableName,
 )
 
 BRANCH: Final = "\0"
@@ -192,6 +193,9 @@ class PlanSection(Section):
         default=None, description="The same for every task that does not say otherwise."
     )
     env: Environment | None = Field(default=None, description="Environment variables for every task.")
+    secrets: list[VariableName] | None = Field(
+        default=None, description="Environment variables whose values are neither shown nor kept."
+    )
     defaults: DefaultsSection | None = Field(
         default=None, description="Settings for every task that has none of its own."
     )

@@ -153,7 +153,8 @@ class Subplan(msgspec.Struct, frozen=True, kw_only=True):
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A whole plan. params: by name. env: for every task. directory: where relative paths begin. source: its
-    file. subplans: every scope but the outermost, each after the one around it. hooks: for the whole run."""
+    file. secrets: names of environment variables whose values are neither shown nor kept. subplans: every
+    scope but the outermost, each after the one around it. hooks: for the whole run."""
 
     name: str
     tasks: tuple[Task, ...]
@@ -164,5 +165,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     directory: str = "."
     source: str | None = None
+    secrets: tuple[str, ...] = ()
     subplans: tuple[Subplan, ...] = ()
     hooks: Hooks = NO_HOOKS

@@ -55,6 +55,7 @@ def resolve(
         failure_mode=document.failure_mode or FailureMode.FAIL_FAST,
         max_parallel=document.max_parallel or MAX_PARALLEL,
         env=document.env or {},
+        secrets=tuple(dict.fromkeys(document.secrets or ())),
         directory=directory,
         source=source,
         hooks=_hooks(document.hooks),

@@ -25,7 +25,6 @@ LATER: Final = {
     "with": "parameters are",
     "matrix": "matrix tasks are",
     "params": "parameters are",
-    "secrets": "secrets are",
     "profile": "profiles are",
     "profiles": "profiles are",
 }
@@ -81,6 +80,7 @@ _MUST: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "finite_number": lambda _: "be a finite number",
     "bool_type": lambda _: "be true or false",
     "tuple_type": lambda _: "be a list",
+    "list_type": lambda _: "be a list",
     "dict_type": lambda _: "be a mapping",
     "model_type": lambda _: "be a mapping",
     "greater_than_equal": lambda context: f"be at least {context['ge']:g}",

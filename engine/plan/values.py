@@ -162,7 +162,8 @@ Chance = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False), Befo
 Truth = Annotated[bool, Strict(), BeforeValidator(_looked_like)]
 Command = Annotated[Text, BeforeValidator(_command)]
 Argv = Annotated[list[Text], AfterValidator(_argv)]
-Environment = dict[Annotated[str, AfterValidator(_variable)], Text]
+VariableName = Annotated[str, AfterValidator(_variable)]
+Environment = dict[VariableName, Text]
 Executor = Annotated[Text, BeforeValidator(_executor), WithJsonSchema({"const": "local"})]
 
 _DURATION_SCHEMA: Final = r"\d+(?:\.\d+)?(?:d|h|m|s|ms)"

@@ -67,7 +67,8 @@ IN_THE_PLAN = {
     "colour: x": "1:1: unknown key 'colour'",
     '"\\e[31m": x': "1:1: unknown key '\\x1b[31m'",
     "params: {a: b}": "1:1: parameters are not supported yet",
-    "secrets: [A]": "1:1: secrets are not supported yet",
+    "secrets: A": "1:10: secrets must be a list, not 'A'",
+    "secrets: [A=b]": "1:11: secrets[0] cannot hold a variable named 'A=b'",
     "profile: cautious": "1:1: profiles are not supported yet",
     "profiles: {}": "1:1: profiles are not supported yet",
     # values

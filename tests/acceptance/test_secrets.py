@@ -1,0 +1,84 @@
+"""A secret, in everything that a real run writes and prints: it must stand nowhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.secrets import MASK
+
+ROOT = Path(__file__).parents[2]
+
+SECRET = "s3cr3t-of-the-registry"
+
+TASKS = {
+    "whole": 'echo "token is $TOKEN"',
+    "cut": "for c in s3cr3t - of-the - registry; do printf %s $c; sleep 0.02; done; echo",
+    "grandchild": "sh -c 'sh -c \"echo $TOKEN\" & wait' >&2",
+    "last words": 'echo "refused: $TOKEN" >&2; exit 3',
+    "spelled": 'printf \'%s\' "$TOKEN" | base64; printf \'{"token": "%s"}\' "$TOKEN"',
+    "at the end": "printf %s $TOKEN",
+    "reference": "echo ${TOKEN}${TOKEN}",
+}
+
+
+def plandeck(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tui", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder / "state"), "TOKEN": SECRET},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    path = tmp_path / "plan.json"
+    tasks = {name: {"run": run} for name, run in TASKS.items()}
+    path.write_text(
+        json.dumps(
+            {"secrets": ["TOKEN"], "failure_mode": "continue_on_error", "max_parallel": 8, "tasks": tasks}
+        )
+    )
+    return path
+
+
+def exposed(folder: Path) -> list[Path]:
+    """The files below that hold the secret, or a good part of it."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert files
+    return [path for path in files if SECRET[:12].encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("form", ["--plain", "--json"])
+def test_it_is_neither_kept_nor_printed(tmp_path: Path, plan: Path, form: str) -> None:
+    run = plandeck(tmp_path, "run", str(plan), form)
+    assert run.returncode == 1, run.stderr
+    printed = [run, plandeck(tmp_path, "show", "last"), plandeck(tmp_path, "show", "last", "--json")]
+    printed += [plandeck(tmp_path, "logs", "last", task) for task in TASKS]
+    for command in printed:
+        assert SECRET[:12] not in command.stdout + command.stderr
+    assert exposed(tmp_path / "state") == []
+    logs = {task: command.stdout for task, command in zip(TASKS, printed[3:], strict=True)}
+    assert logs["whole"] == f"token is {MASK}\n"
+    assert logs["cut"] == f"{MASK}\n"
+    assert logs["grandchild"] == f"{MASK}\n"
+    assert logs["reference"] == f"{MASK}{MASK}\n"
+    assert logs["at the end"].strip() == MASK
+    assert f"refused: {MASK}" in printed[1].stdout
+
+
+def test_a_plan_that_holds_it_is_refused_and_not_kept(tmp_path: Path, plan: Path) -> None:
+    plan.write_text(json.dumps({"secrets": ["TOKEN"], "tasks": {"a": {"run": f"login {SECRET}"}}}))
+    run = plandeck(tmp_path, "run", str(plan))
+    assert run.returncode == 2
+    assert "task 'a': run holds the value of the secret TOKEN: use ${{ env.TOKEN }}" in run.stderr
+    assert SECRET not in run.stdout + run.stderr
+    assert [path for path in (tmp_path / "state").rglob("*") if path.is_file()] == []
