@@ -7,7 +7,7 @@ by which other programs know the event.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import msgspec
 
@@ -15,8 +15,13 @@ from engine.core.state import Outcome, RunPhase, TaskState
 from engine.plan.model import FailureMode
 
 
-class Event(msgspec.Struct, kw_only=True, gc=False):
-    """What all events carry.
+def _fixed_name(name: str) -> str:
+    """TaskStarted: TASK_STARTED."""
+    return "".join(f"_{letter}" if letter.isupper() else letter.upper() for letter in name)[1:]
+
+
+class Event(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True, tag_field="type", tag=_fixed_name):
+    """What all events carry. As JSON they say their `type` besides, and leave out what is at its default.
 
     seq: 1, 2, 3, ... within the run. utc: seconds since the epoch. offset: monotonic seconds since
     the run began. cause: who or what brought it about, for people ("operator", "needs met").
@@ -231,28 +236,28 @@ class MaxParallelChanged(PlanEvent, kw_only=True, gc=False):
     new: int
 
 
-EVENT_TYPES: dict[str, type[Event]] = {
-    cls.type: cls
-    for cls in (
-        PlanStarted,
-        PlanCompleted,
-        PlanPaused,
-        PlanResumed,
-        FailureModeChanged,
-        MaxParallelChanged,
-        TaskStarted,
-        TaskCompleted,
-        TaskFailed,
-        TaskRetried,
-        TaskSkipped,
-        RetryScheduled,
-        TaskStopping,
-        TaskCancelled,
-        TaskReset,
-        TaskHeld,
-        TaskReleased,
-        TaskStalled,
-        StallCleared,
-        DispatchDeferred,
-    )
-}
+AnyEvent = (
+    PlanStarted
+    | PlanCompleted
+    | PlanPaused
+    | PlanResumed
+    | FailureModeChanged
+    | MaxParallelChanged
+    | TaskStarted
+    | TaskCompleted
+    | TaskFailed
+    | TaskRetried
+    | TaskSkipped
+    | RetryScheduled
+    | TaskStopping
+    | TaskCancelled
+    | TaskReset
+    | TaskHeld
+    | TaskReleased
+    | TaskStalled
+    | StallCleared
+    | DispatchDeferred
+)
+"""For what reads events back."""
+
+EVENT_TYPES: dict[str, type[Event]] = {cls.type: cls for cls in get_args(AnyEvent)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from engine.core.events import Event, TaskCompleted, TaskFailed, TaskRetried
+from engine.core.events import Event, TaskCompleted, TaskEvent, TaskFailed, TaskRetried
 from engine.errors import StoreError
 from engine.failure import failure_detail
 from engine.plan.graph import Graph
@@ -22,7 +22,7 @@ from engine.store.lock import holder_of
 from engine.store.places import database_path, run_directory
 from engine.store.prune import Pruned, prune
 from engine.store.records import Diagnosis, Failure, Gap, RunRecord
-from engine.store.rows import COLUMNS, decode_names, decode_plan, from_row, range_of
+from engine.store.rows import Outline, decode_outlines, decode_plan, from_row, range_of
 from engine.view.run_view import RunView
 
 T = TypeVar("T")
@@ -39,21 +39,8 @@ _SELECT: Final = (
     f"SELECT number, {', '.join((*RunColumns._fields, *_AT_END))},"
     " (SELECT coalesce(sum(last - first + 1), 0) FROM gaps WHERE run = number) FROM runs "
 )
-_EVENTS: Final = "FROM events WHERE key BETWEEN ? AND ?"
-_STATES_NOW: Final = (
-    f"SELECT state, count(*) FROM (SELECT state, max(key) {_EVENTS} AND task IS NOT NULL GROUP BY task)"
-    " GROUP BY state"
-)
-
-
-class _Success(msgspec.Struct):
-    """As much of TASK_COMPLETED as a duration needs."""
-
-    duration: float
-    reason: str = ""
-
-
-_decode_success: Final = msgspec.json.Decoder(_Success).decode
+_TURNS: Final = "SELECT events FROM turns WHERE key BETWEEN ? AND ? ORDER BY key"
+_ENDS: Final = frozenset({"success", "failed", "skipped", "cancelled"})
 
 
 class History:
@@ -120,9 +107,8 @@ class History:
 
     def events(self, run_id: str, after: int = 0) -> list[Event]:
         """The events numbered above `after`, in their order, exactly as they were published."""
-        number = self._number(run_id)
-        rows = self._query(f"SELECT {COLUMNS} {_EVENTS} ORDER BY key", *range_of(number, after + 1))
-        return self._typed(rows, run_id, self._names(number))
+        events = self._events(self._number(run_id), after + 1)
+        return [event for event in events if event.seq > after] if after else events
 
     def gaps(self, run_id: str) -> list[Gap]:
         """What is missing among the events, in order."""
@@ -132,18 +118,14 @@ class History:
         return [Gap(*row) for row in rows]
 
     def diagnosis(self, run_id: str) -> Diagnosis:
-        """Which tasks have failed, and how. Reads the events of those tasks only."""
+        """Which tasks have failed, and how."""
         [record] = self._records("WHERE number = ?", self._number(run_id))
-        plan, span = self._plan(record.number), range_of(record.number)
-        rows = self._query(
-            f"SELECT {COLUMNS} {_EVENTS} AND (task IS NULL OR task IN"
-            f" (SELECT task {_EVENTS} AND type = '{TaskFailed.type}')) ORDER BY key",
-            *span,
-            *span,
-        )
-        events = self._typed(rows, run_id, [task.name for task in plan.tasks])
+        plan, events = self._plan(record.number), self._events(record.number)
+        failed = {event.index for event in events if isinstance(event, TaskFailed)}
+        events = [e for e in events if not isinstance(e, TaskEvent) or e.index in failed]
         view = RunView(Graph(plan), run_id)
-        view.apply(events)
+        with intact(self._path):
+            view.apply(events)
         words = {event.index: event for event in events if isinstance(event, TaskFailed)}
         failures = tuple(
             Failure(
@@ -174,15 +156,10 @@ class History:
             "SELECT number FROM runs WHERE plan = ? AND speed = ? ORDER BY number DESC LIMIT ?",
             plan, speed, RUNS_COUNTED,
         ):  # fmt: skip
-            names = self._names(number)
-            successes = self._query(
-                f"SELECT task, detail {_EVENTS} AND type = '{TaskCompleted.type}'", *range_of(number)
-            )
-            with intact(self._path):
-                for index, detail in successes:
-                    success = _decode_success(detail)
-                    if not success.reason:  # else a person said so, and it took no time
-                        known[names[index]].append(success.duration)
+            for event in self._outlines(number):
+                # else a person said so, and it took no time
+                if event.type == TaskCompleted.type and not event.reason:
+                    known[event.task].append(event.duration)
         return {name: median(values) for name, values in known.items()}
 
     def expected(self, plan: Plan, *, speed: float = 1.0) -> list[float] | None:
@@ -233,15 +210,14 @@ class History:
 
     def _so_far(self, number: int) -> dict[str, float]:
         """The counts and the duration of a run that has not ended."""
-        span = range_of(number)
-        states = dict(self._query(_STATES_NOW, *span))
-        [(retried, duration)] = self._query(
-            f"SELECT count(*) FILTER (WHERE type = ?), max(offset) - min(offset) {_EVENTS}",
-            TaskRetried.type,
-            *span,
-        )
-        counts = {state: states.get(state, 0) for state in ("success", "failed", "skipped", "cancelled")}
-        return {**counts, "retried": retried, "duration": duration or 0.0}
+        events = self._outlines(number)
+        states = Counter({event.index: event.state for event in events if event.index is not None}.values())
+        offsets = [event.offset for event in events]
+        return {
+            **{state: states[state] for state in _ENDS},
+            "retried": sum(event.type == TaskRetried.type for event in events),
+            "duration": max(offsets, default=0.0) - min(offsets, default=0.0),
+        }
 
     def _number(self, run_id: str) -> int:
         rows = self._query("SELECT number FROM runs WHERE run_id = ?", run_id)
@@ -260,11 +236,17 @@ class History:
     def _plan(self, number: int) -> Plan:
         return self._decode(decode_plan, self._definition(number))
 
-    def _names(self, number: int) -> list[str]:
-        return self._decode(decode_names, self._definition(number))
+    def _events(self, number: int, first: int = 0) -> list[Event]:
+        """Those of the turns that have the event numbered `first` or a later one."""
+        return self._of_turns(from_row, number, first)
 
-    def _typed(self, rows: list[Any], run_id: str, names: Sequence[str]) -> list[Event]:
-        return self._decode(lambda given: [from_row(row, run_id, names) for row in given], rows)
+    def _outlines(self, number: int) -> list[Outline]:
+        return self._of_turns(decode_outlines, number)
+
+    def _of_turns(self, decode: Callable[[str], Sequence[T]], number: int, first: int = 0) -> list[T]:
+        rows = self._query(_TURNS, *range_of(number, first))
+        with intact(self._path):
+            return [each for (text,) in rows for each in decode(text)]
 
     def _decode(self, decode: Callable[[Any], T], data: object) -> T:
         with intact(self._path):

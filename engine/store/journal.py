@@ -7,9 +7,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from hashlib import sha256
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -18,18 +16,7 @@ from engine.errors import StoreError
 from engine.plan.model import FailureMode, Plan
 from engine.store.database import PATIENCE, explain, intact, open_database, telling
 from engine.store.places import database_path, run_directory
-from engine.store.rows import (
-    COLUMNS,
-    Row,
-    decode_plan,
-    encode_plan,
-    in_text,
-    key_of,
-    range_of,
-    readable,
-    seq_of,
-    to_row,
-)
+from engine.store.rows import decode_plan, encode_plan, range_of, readable, seq_of, to_rows
 
 HELD_LIMIT: Final = 100_000
 """Events that wait in memory for a database that cannot be written. When more would, all are given up."""
@@ -40,8 +27,7 @@ _TURN_PATIENCE: Final = 0.25
 _INTERVAL: Final = 1.0
 """Seconds between two looks whether the file is still there, and between two tries after a fault."""
 
-_AT_ONCE: Final = 64
-"""Events that go into one statement, which is a transaction of its own and the cheapest there is."""
+_TURN: Final = "INSERT INTO turns VALUES (?, ?)"
 
 _COMPLETED: Final = (
     "UPDATE runs SET ended = ?, outcome = ?, duration = ?,"
@@ -65,14 +51,6 @@ class RunColumns(NamedTuple):
     speed: float
     pid: int
     created: float
-
-
-@cache
-def _insertion(rows: int) -> str:
-    """The statement for that many events. One that is there already stays: whether the last transaction
-    before a fault was carried out cannot always be told."""
-    row = f"({', '.join('?' * len(COLUMNS.split()))})"
-    return f"INSERT INTO events ({COLUMNS}) VALUES {', '.join([row] * rows)} ON CONFLICT DO NOTHING"
 
 
 def digest_of(source: str | None) -> str | None:
@@ -268,7 +246,7 @@ class Journal:
     def _find_end(self, connection: sqlite3.Connection) -> None:
         """Whether this database, which may be another one by now, has what was written before."""
         key = connection.execute(
-            "SELECT max(key) FROM events WHERE key BETWEEN ? AND ?",
+            "SELECT max(key) FROM turns WHERE key BETWEEN ? AND ?",
             range_of(self._run),
         ).fetchone()[0]
         end = 0 if key is None else seq_of(key)
@@ -301,23 +279,22 @@ class Journal:
     def _write(self, events: Sequence[Event]) -> None:
         # who has waited once does not wait again: that would stand in the way of every second or so
         connection = self._connection or self._connect(patience=0.0)
-        first_key = key_of(self._run, 0)
-        try:
-            self._insert(connection, events, [to_row(first_key, event) for event in events])
-        except UnicodeEncodeError:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            self._insert(connection, events, [to_row(first_key, in_text(event)) for event in events])
-        self.last_seq = events[-1].seq
+        if events[0].seq <= self.last_seq:
+            # an error at COMMIT does not say whether it was carried out: those it concerned come again
+            events = [event for event in events if event.seq > self.last_seq]
+        if events:
+            self._insert(connection, events)
+            self.last_seq = events[-1].seq
 
-    def _insert(self, connection: sqlite3.Connection, events: Sequence[Event], rows: list[Row]) -> None:
+    def _insert(self, connection: sqlite3.Connection, events: Sequence[Event]) -> None:
         """Whatever fails in here, the connection is given up, and the transaction with it."""
+        rows = list(to_rows(self._run, events))
         ends = [event for event in events if type(event) is PlanCompleted or type(event) is PlanResumed]
-        if len(rows) <= _AT_ONCE and not ends and self._gap is None:
-            connection.execute(_insertion(len(rows)), [*chain.from_iterable(rows)])
+        if len(rows) == 1 and not ends and self._gap is None:
+            connection.execute(_TURN, rows[0])  # which is a transaction of its own
             return
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(_insertion(1), rows)
+        connection.executemany(_TURN, rows)
         if self._gap is not None:
             connection.execute("INSERT INTO gaps VALUES (?, ?, ?, ?)", (self._run, *self._gap, self.fault))
         for event in ends:

@@ -17,8 +17,8 @@ from engine.store.lock import LOCK_NAME, RunHeld, RunLock, holder_of
 from engine.store.places import run_directory
 from engine.store.rows import range_of
 
-_CHUNK: Final = 5_000
-"""Events deleted in one transaction: so long, and no longer, a run has to wait that is writing."""
+_CHUNK: Final = 1_000
+"""Turns deleted in one transaction: so long, and no longer, a run has to wait that is writing."""
 
 _WORTHWHILE: Final = 4
 """The file is made smaller when this part of it (a quarter) is empty."""
@@ -75,7 +75,7 @@ def _remove(connection: sqlite3.Connection, number: int, folder: Path) -> None:
                 entry.unlink()
         span = range_of(number)
         while connection.execute(
-            "DELETE FROM events WHERE key IN (SELECT key FROM events WHERE key BETWEEN ? AND ? LIMIT ?)",
+            "DELETE FROM turns WHERE key IN (SELECT key FROM turns WHERE key BETWEEN ? AND ? LIMIT ?)",
             (*span, _CHUNK),
         ).rowcount:
             pass

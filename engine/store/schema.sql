@@ -41,20 +41,13 @@ CREATE TABLE plans (
     definition TEXT NOT NULL
 );
 
--- One row an event. key: run number * 2^32 + the event's number in the run. A turn so appends to one page
--- of one tree, which is what makes a transaction a turn affordable; and all questions about a run are a
--- range of keys. task, attempt: NULL for events about the whole run; state is then the phase.
--- detail: the fields that only this type of event has, as JSON, without those at their defaults.
-CREATE TABLE events (
+-- One row a turn of the engine: an event costs a tenth of a row, and all questions about a run read a
+-- range of keys. key: run number * 2^32 + the number of the last event of the turn. events: a JSON array of
+-- them, each an object with its type and its fields, without those at their defaults. A turn of very
+-- many events takes several rows.
+CREATE TABLE turns (
     key INTEGER PRIMARY KEY,
-    type TEXT NOT NULL,
-    utc REAL NOT NULL,
-    offset REAL NOT NULL,
-    task INTEGER,
-    attempt INTEGER,
-    state TEXT NOT NULL,
-    cause TEXT NOT NULL,
-    detail TEXT NOT NULL
+    events TEXT NOT NULL
 );
 
 -- Events that could not be kept: the numbers first..last are missing, and why.

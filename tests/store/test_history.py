@@ -289,10 +289,10 @@ def test_a_damaged_database_is_told(state: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE events SET type = 'TASK_VANISHED' WHERE type = 'TASK_STARTED'",
-        "UPDATE events SET detail = '{' WHERE type = 'TASK_COMPLETED'",
-        "UPDATE events SET task = 17 WHERE type = 'TASK_COMPLETED'",
-        "UPDATE plans SET definition = 'nothing'",
+        "UPDATE turns SET events = replace(events, 'TASK_STARTED', 'TASK_VANISHED')",
+        "UPDATE turns SET events = replace(events, '\"duration\":', '\"endurance\":')",
+        "UPDATE turns SET events = substr(events, 1, 300)",
+        "UPDATE turns SET events = x'ff'",
     ],
 )
 def test_rows_that_are_no_events_are_told(state: Path, change: str) -> None:
@@ -304,11 +304,22 @@ def test_rows_that_are_no_events_are_told(state: Path, change: str) -> None:
         history.events("run")
 
 
-@pytest.mark.parametrize("change", ["SET detail = '{'", "SET task = 17"])
+def test_a_plan_that_is_none_is_told(state: Path) -> None:
+    write_run(state, diamond("run"))
+    connection = open_database(state)
+    connection.execute("UPDATE plans SET definition = 'nothing'")
+    connection.close()
+    with History(state) as history, pytest.raises(StoreError, match="holds what plandeck has not written"):
+        history.plan("run")
+
+
+@pytest.mark.parametrize(
+    "change", ["'[{}]'", 'replace(events, \'"duration":1.0\', \'"duration":"long"\')', "substr(events, 2)"]
+)
 def test_durations_that_are_none_are_told(state: Path, change: str) -> None:
     write_run(state, diamond("run"))
     connection = open_database(state)
-    connection.execute("UPDATE events " + change + " WHERE type = 'TASK_COMPLETED'")
+    connection.execute("UPDATE turns SET events = " + change)
     connection.close()
     with History(state) as history, pytest.raises(StoreError, match="not written"):
         history.durations("diamond")
@@ -331,9 +342,9 @@ def test_a_run_of_ten_thousand_tasks_is_asked_by_ranges_of_keys(state: Path) -> 
     plans = [
         step[3]
         for statement in asked
-        if "FROM events" in statement
+        if "FROM turns" in statement
         for step in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
     ]
     connection.close()
-    assert any(step.startswith("SEARCH events USING INTEGER PRIMARY KEY") for step in plans)
-    assert not any(step.startswith("SCAN events") for step in plans)
+    assert any(step.startswith("SEARCH turns USING INTEGER PRIMARY KEY") for step in plans)
+    assert not any(step.startswith("SCAN turns") for step in plans)

@@ -51,7 +51,7 @@ def test_the_newest_are_kept(state: Path) -> None:
     assert left(state) == ["c", "d"]
     assert [run_id for run_id, folder in folders.items() if folder.exists()] == ["c", "d"]
     connection = open_database(state)
-    assert connection.execute("SELECT count(*) FROM events").fetchone() == (2 * len(diamond("c")),)
+    assert connection.execute("SELECT count(*) FROM turns").fetchone() == (2,)
     connection.close()
 
 
@@ -89,7 +89,7 @@ def test_the_last_run_takes_the_plan_and_the_gaps_with_it(state: Path) -> None:
     connection.execute("INSERT INTO gaps SELECT number, 1, 2, 'disk full' FROM runs")
     with History(state) as history:
         assert history.prune(keep=0).removed == ("run",)
-    for table in ("runs", "plans", "events", "gaps"):
+    for table in ("runs", "plans", "turns", "gaps"):
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
     connection.close()
 

@@ -12,24 +12,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.events import EVENT_TYPES, DispatchDeferred, Event, TaskEvent, TaskHeld
-from engine.core.state import TaskState
-from engine.plan.model import Plan
+from engine.core.events import (
+    EVENT_TYPES,
+    DispatchDeferred,
+    Event,
+    PlanPaused,
+    TaskCompleted,
+    TaskHeld,
+    TaskStarted,
+)
+from engine.core.state import RunPhase, TaskState
 from engine.store.rows import (
-    COLUMNS,
-    decode_names,
+    EVENTS_IN_A_ROW,
+    decode_outlines,
     decode_plan,
     encode_plan,
     from_row,
-    in_text,
     key_of,
     range_of,
     seq_of,
-    to_row,
+    to_rows,
 )
 from tests.support.journals import DIAMOND
 
-NAMES = ["A", "b[3.11]", "C: größe"]
 NO_TEXT = "/home/\udcff"
 
 
@@ -52,20 +57,19 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
 @st.composite
 def any_event(draw: st.DrawFn, kind: type[Event]) -> Event:
     fields = {field.name: draw(values_of(field.type)) for field in msgspec.structs.fields(kind)}
-    fields |= {"seq": draw(st.integers(1, 2**32 - 1)), "run_id": "run"}
-    if issubclass(kind, TaskEvent):
-        index = draw(st.integers(0, len(NAMES) - 1))
-        fields |= {"index": index, "task": NAMES[index]}
+    fields |= {"seq": draw(st.integers(1, 2**32 - 1))}
     return kind(**fields)
 
 
 @pytest.mark.parametrize("kind", EVENT_TYPES.values(), ids=EVENT_TYPES)
 @given(data=st.data())
 def test_every_event_comes_back_as_it_was(kind: type[Event], data: st.DataObject) -> None:
+    """Its type, too, is known by the fixed name."""
     event = data.draw(any_event(kind))
-    row = to_row(key_of(7, 0), event)
-    assert len(row) == len(COLUMNS.split(", "))
-    back = from_row(row, "run", NAMES)
+    [(key, text)] = to_rows(7, [event])
+    assert key == key_of(7, event.seq)
+    assert f'"type":"{kind.type}"' in text
+    [back] = from_row(text)
     assert back == event
     assert type(back) is kind
     for name in kind.__struct_fields__:  # equal is not enough: 1 == 1.0, and a state equals its name
@@ -82,42 +86,66 @@ def test_a_key_tells_the_event_and_lies_in_the_range_of_its_run_alone(run: int, 
     assert range_of(run, seq)[0] == key
 
 
-def test_what_is_at_its_default_takes_no_room() -> None:
-    event = TaskHeld(
-        seq=1, utc=0.0, offset=0.0, run_id="run", cause="operator",
+def held(seq: int, cause: str = "operator") -> Event:
+    return TaskHeld(
+        seq=seq, utc=0.0, offset=0.0, run_id="run", cause=cause,
         task="A", index=0, attempt=0, state=TaskState.PENDING,
     )  # fmt: skip
-    assert to_row(0, event)[-1] == "{}"
 
 
-def test_what_is_no_text_is_made_readable() -> None:
-    event = DispatchDeferred(
-        seq=1, utc=0.0, offset=0.0, run_id="run", cause=NO_TEXT,
+def test_a_turn_is_a_row_named_by_its_last_event() -> None:
+    events = [held(3), held(4), held(5)]
+    [(key, text)] = to_rows(7, events)
+    assert key == key_of(7, 5)
+    assert from_row(text) == events
+
+
+def test_a_turn_of_very_many_events_takes_several_rows() -> None:
+    events = [held(seq) for seq in range(1, 2 * EVENTS_IN_A_ROW + 2)]
+    rows = list(to_rows(7, events))
+    assert [seq_of(key) for key, _ in rows] == [EVENTS_IN_A_ROW, 2 * EVENTS_IN_A_ROW, len(events)]
+    assert [event for _, text in rows for event in from_row(text)] == events
+
+
+def test_what_is_at_its_default_takes_no_room() -> None:
+    started = TaskStarted(
+        seq=1, utc=0.0, offset=0.0, run_id="run", cause="needs met",
+        task="A", index=0, attempt=1, state=TaskState.RUNNING,
+    )  # fmt: skip
+    [(_, text)] = to_rows(7, [started])
+    assert "where" not in text
+
+
+def test_what_is_no_text_is_made_readable_and_the_rest_of_its_turn_left_alone() -> None:
+    deferred = DispatchDeferred(
+        seq=2, utc=0.0, offset=0.0, run_id="run", cause=NO_TEXT,
         task="A", index=0, attempt=0, state=TaskState.READY, due=1.0, reason=NO_TEXT,
     )  # fmt: skip
-    with pytest.raises(UnicodeEncodeError):
-        to_row(0, event)
-    back = from_row(to_row(0, in_text(event)), "run", NAMES)
+    [(_, text)] = to_rows(7, [held(1, "größe"), deferred])
+    first, back = from_row(text)
+    assert first == held(1, "größe")
     assert isinstance(back, DispatchDeferred)
     assert back.cause == back.reason == "/home/?"
     assert back.state is TaskState.READY
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{1: "NO_SUCH_TYPE"}, {4: 99}, {6: "no state"}, {8: "no json"}, {8: "{}"}, {4: None, 1: "TASK_FAILED"}],
-    ids=str,
-)
-def test_a_row_that_is_no_event_is_told(change: dict[int, object]) -> None:
-    event = EVENT_TYPES["RETRY_SCHEDULED"](
-        seq=1, utc=0.0, offset=0.0, run_id="run", cause="attempt failed",
-        task="A", index=0, attempt=1, state=TaskState.RETRYING, due=1.0, delay=0.5, duration=1.0, error="no",
-    )  # type: ignore[call-arg]  # fmt: skip
-    row: list[Any] = list(to_row(0, event))
-    for column, value in change.items():
-        row[column] = value
-    with pytest.raises((LookupError, TypeError, ValueError)):
-        from_row(tuple(row), "run", NAMES)  # type: ignore[arg-type]
+def test_an_outline_tells_what_is_counted_and_timed() -> None:
+    completed = TaskCompleted(
+        seq=1, utc=0.0, offset=2.0, run_id="run", cause="attempt ended",
+        task="A", index=0, attempt=1, state=TaskState.SUCCESS, duration=1.5, reason="by hand",
+    )  # fmt: skip
+    paused = PlanPaused(seq=2, utc=0.0, offset=3.0, run_id="run", cause="operator", phase=RunPhase.PAUSED)
+    [(_, text)] = to_rows(7, [completed, paused])
+    task, plan = decode_outlines(text)
+    assert (task.type, task.offset, task.index, task.task) == (TaskCompleted.type, 2.0, 0, "A")
+    assert (task.state, task.duration, task.reason) == ("success", 1.5, "by hand")
+    assert (plan.type, plan.offset, plan.index) == (PlanPaused.type, 3.0, None)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[{}]", '[{"type": "NO_SUCH_TYPE"}]', '[{"type": "TASK_HELD"}]'])
+def test_a_row_that_is_no_events_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        from_row(text)
 
 
 @pytest.mark.parametrize("directory", ["/srv/plans", NO_TEXT])
@@ -126,14 +154,9 @@ def test_a_plan_comes_back_as_it_was(directory: str) -> None:
     text = encode_plan(plan)
     text.encode()  # can be stored
     assert decode_plan(text) == plan
-    assert decode_names(text) == ["A", "B", "C", "D"]
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"name": 1, "tasks": []}', "[1]"])
 def test_what_is_no_plan_is_told(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         decode_plan(text)
-
-
-def test_a_plan_of_nothing_can_be_stored() -> None:
-    assert decode_names(encode_plan(Plan(name="empty", tasks=()))) == []
