@@ -102,10 +102,12 @@ class Runner:
         stream: EventStream,
         clock: RunClock,
         open_log: Callable[[int, int, Callable[[str], None]], AttemptLog],
+        outputs_path: Callable[[int, int], str],
         mask: Mask | None = None,
     ) -> None:
-        """open_log: makes the log for (task index, attempt number, what to call when it starts). mask:
-        hides the secrets of the run in all that comes in; None if it has none."""
+        """open_log: makes the log for (task index, attempt number, what to call when it starts).
+        outputs_path: names the file for the outputs of (task index, attempt number). mask: hides the
+        secrets of the run in all that comes in; None if it has none."""
         self.flights: dict[int, Flight] = {}
         """What is in flight now, by task index."""
         self.last_words: dict[int, str] = {}
@@ -117,6 +119,7 @@ class Runner:
         self._clock = clock
         self._open_log = open_log
         self._mask = mask
+        self._outputs_path = outputs_path
         self._inbox: deque[Input | _Request] = deque()
         self._asked: list[_Request] = []
         self._posted: anyio.Event | None = None
@@ -283,7 +286,8 @@ class Runner:
             self.post(AttemptStarted(index=index, attempt=number, where=where))
 
         plan = scheduler.graph.plan
-        attempt = Attempt(plan, plan.tasks[index], index, number, scheduler.run_id)
+        outputs = self._outputs_path(index, number)
+        attempt = Attempt(plan, plan.tasks[index], index, number, scheduler.run_id, outputs)
         flight = Flight(attempt, self._open_log(index, number, started))
         self.flights[index] = flight
         self._work.append(flight)

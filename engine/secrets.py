@@ -87,7 +87,9 @@ class Mask:
     def input(self, given: Input) -> Input:
         """The same command or report with its texts masked: the core never hears of a secret."""
         if isinstance(given, AttemptFinished):
-            return _changed(given, outcome=_changed(given.outcome, error=self.text(given.outcome.error)))
+            outcome = given.outcome
+            outputs = outcome.outputs and {key: self.text(value) for key, value in outcome.outputs.items()}
+            return _changed(given, outcome=_changed(outcome, error=self.text(outcome.error), outputs=outputs))
         if isinstance(given, AttemptStarted):
             return _changed(given, where=self.text(given.where))
         reason = getattr(given, "reason", None)

@@ -141,8 +141,14 @@ async def open_run(
     def open_log(index: int, number: int, started: Callable[[str], None]) -> AttemptLog:
         return AttemptLog(where, index, number, offset, started, mask)
 
+    outputs_folder = str(where.absolute() / "outputs")
+
+    def outputs_path(index: int, number: int) -> str:
+        return f"{outputs_folder}/{index:06}-{number}"
+
     local = LocalDispatcher(speed=speed, seed=seed)
-    runner = Runner(scheduler, {"local": local, **(dispatchers or {})}, stream, clock, open_log, mask)
+    executors = {"local": local, **(dispatchers or {})}
+    runner = Runner(scheduler, executors, stream, clock, open_log, outputs_path, mask)
 
     def life(index: int) -> float:
         flight = runner.flights.get(index)

@@ -88,6 +88,7 @@ def _task(kept: Kept, task: TaskView) -> dict[str, Any]:
         "state": task.state,
         "tolerated": task.tolerated,
         "why": why(kept, task),
+        "outputs": task.outputs or {},
         "attempts": [_attempt(kept, task.index, record) for record in task.attempts],
     }
 

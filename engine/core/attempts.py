@@ -96,7 +96,8 @@ class Attempts:
         if outcome.kind is OutcomeKind.SUCCESS:
             self._succeed(index, outcome)
         else:
-            self._fail(index, outcome.error or outcome.kind.value, outcome.exit_code)
+            error = outcome.error or outcome.kind.value
+            self._fail(index, error, outcome.exit_code, is_final=outcome.is_final)
 
     def stalled(self, report: AttemptStalled) -> None:
         index = report.index
@@ -163,7 +164,7 @@ class Attempts:
     def _succeed(self, index: int, outcome: AttemptOutcome) -> None:
         self._ledger.close_record(index, self._recorder.offset, outcome.exit_code, None)
         self._ready.lane(index).refusals = 0
-        self._consequences.succeed(index, outcome.exit_code)
+        self._consequences.succeed(index, outcome.exit_code, outcome.outputs)
 
     def _fail(self, index: int, error: str, exit_code: int | None, *, is_final: bool = False) -> None:
         """An attempt failed: try again unless that is final, tolerate it, or let it count."""
@@ -222,7 +223,7 @@ class Attempts:
             self._succeed(index, outcome)
         elif has_failed:
             error = outcome.error if outcome.kind is OutcomeKind.FAILED else stop.reason
-            self._fail(index, error, outcome.exit_code, is_final=stop.is_final)
+            self._fail(index, error, outcome.exit_code, is_final=stop.is_final or outcome.is_final)
         else:
             self._end_cancelled(index, outcome, stop)
 

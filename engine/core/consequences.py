@@ -27,10 +27,12 @@ class Consequences:
 
     # ── ends ────────────────────────────────────────────────────────────────────────────────────
 
-    def succeed(self, index: int, exit_code: int | None) -> None:
+    def succeed(self, index: int, exit_code: int | None, outputs: dict[str, str] | None) -> None:
         """SUCCESS by its own attempt, whose record is closed."""
         ledger, recorder = self._ledger, self._recorder
         ledger.enter(index, SUCCESS, recorder.offset)
+        if outputs:
+            ledger.outputs[index] = outputs
         records = ledger.history[index]
         recorder.seq += 1
         recorder.events.append(  # the one event that every task has: not through emit_task's keywords
@@ -46,6 +48,7 @@ class Consequences:
                 state=SUCCESS,
                 duration=recorder.offset - records[-1].started if records else 0.0,
                 exit_code=exit_code,
+                outputs=outputs or None,
             )
         )
         self.propagate(index)

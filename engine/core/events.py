@@ -63,12 +63,14 @@ class TaskRetried(TaskEvent, kw_only=True, gc=False):
 
 
 class TaskCompleted(TaskEvent, kw_only=True, gc=False):
-    """The task is SUCCESS. reason is set when a person marked it so."""
+    """The task is SUCCESS. reason is set when a person marked it so. outputs: by key, of the attempt that
+    succeeded; None if it left none."""
 
     type: ClassVar[str] = "TASK_COMPLETED"
     duration: float
     exit_code: int | None = None
     reason: str = ""
+    outputs: dict[str, str] | None = None
 
 
 class TaskFailed(TaskEvent, kw_only=True, gc=False):

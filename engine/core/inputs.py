@@ -123,12 +123,15 @@ class AttemptOutcome(msgspec.Struct, frozen=True, gc=False):
     """What a dispatcher returns.
 
     error: one line for people; empty on success. exit_code: of a process that ended by itself;
-    negative for a signal, as in `subprocess`.
+    negative for a signal, as in `subprocess`. outputs: by key, what a success leaves for others to refer
+    to; None for nothing. is_final: of a failure, that no retry would help.
     """
 
     kind: OutcomeKind
     error: str = ""
     exit_code: int | None = None
+    outputs: dict[str, str] | None = None
+    is_final: bool = False
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -77,7 +77,8 @@ class Ledger:
     last reset. due: when a back-off ends. tolerated: SKIPPED after a failure that is tolerated.
     blocked_by: for SKIPPED and fail-fast CANCELLED, the task whose end made it so. causes: what the
     next attempt comes from, where it is not that its needs are met. deferred: when a full dispatcher is
-    asked again. answering: spared by fail-fast, now and when it strikes again.
+    asked again. answering: spared by fail-fast, now and when it strikes again. outputs: what a SUCCESS
+    has left.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -102,6 +103,7 @@ class Ledger:
         self.causes: dict[int, str] = {}
         self.deferred: dict[int, float] = {}
         self.answering: set[int] = set()
+        self.outputs: dict[int, dict[str, str]] = {}
         self._recent: deque[tuple[float, int, TaskState, TaskState]] = deque(maxlen=1_000)
 
     def enter(self, index: int, state: TaskState, offset: float) -> None:
@@ -160,6 +162,7 @@ class Ledger:
         self.reasons.pop(index, None)
         self.blocked_by.pop(index, None)
         self.deferred.pop(index, None)
+        self.outputs.pop(index, None)
         self.tolerated.discard(index)
         self.answering.discard(index)
 
@@ -201,6 +204,7 @@ class Ledger:
             blocked_by=None if blocked_by is None else self.names[blocked_by],
             tolerated=index in self.tolerated,
             retries=self.retries.get(index, 0),
+            outputs=self.outputs.get(index),
         )
 
     def story(self, index: int) -> str:
@@ -256,6 +260,8 @@ class Ledger:
             return f"tolerated but {state}"
         if index in self.stalled and state is not RUNNING:
             return f"stalled but {state}"
+        if index in self.outputs and state is not SUCCESS:
+            return f"outputs though {state}"
         return None
 
     def _marks(self) -> tuple[tuple[str, set[int] | dict[int, float] | dict[int, Stop]], ...]:

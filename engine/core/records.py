@@ -40,6 +40,7 @@ class TaskSnapshot(msgspec.Struct, kw_only=True):
     blocked_by: str | None = None
     tolerated: bool = False
     retries: int = 0
+    outputs: dict[str, str] | None = None
 
 
 class Snapshot(msgspec.Struct, kw_only=True):

@@ -45,6 +45,8 @@ class Resumption:
                 ledger.reasons[index] = task.reason
                 if task.tolerated:
                     ledger.tolerated.add(index)
+                if task.outputs:
+                    ledger.outputs[index] = task.outputs
                 if task.blocked_by is not None:
                     ledger.blocked_by[index] = place[task.blocked_by]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -137,6 +137,11 @@ class Scheduler:
     def stale_reports(self) -> int:
         """Reports dropped because they were about an attempt that is no longer the current one."""
         return self.attempts.stale_reports
+
+    @property
+    def outputs(self) -> Mapping[int, Mapping[str, str]]:
+        """By the index of a task and by key, what the successes have left."""
+        return self.ledger.outputs
 
     def next_deadline(self) -> float | None:
         """The offset at which a `Tick` is due: a retry, a time-out, a full dispatcher to ask again."""

@@ -17,18 +17,23 @@ class ConcurrencyLimit(Exception):
 class Attempt:
     """One attempt at one task, as it is handed to a dispatcher.
 
-    index: the task's place in the plan. number: from 1. A dispatcher stops when the scope it runs in is
-    cancelled, gives the work `task.shutdown.grace` seconds, and hastens when `wait_hastened` returns.
+    task: without references. index: the task's place in the plan. number: from 1. outputs: path of a file
+    in which the task may leave outputs; None for a task that is not asked for any. A dispatcher stops when
+    the scope it runs in is cancelled, gives the work `task.shutdown.grace` seconds, and hastens when
+    `wait_hastened` returns.
     """
 
-    __slots__ = ("_hastened", "index", "is_hastened", "number", "plan", "run_id", "task")
+    __slots__ = ("_hastened", "index", "is_hastened", "number", "outputs", "plan", "run_id", "task")
 
-    def __init__(self, plan: Plan, task: Task, index: int, number: int, run_id: str) -> None:
+    def __init__(
+        self, plan: Plan, task: Task, index: int, number: int, run_id: str, outputs: str | None = None
+    ) -> None:
         self.plan = plan
         self.task = task
         self.index = index
         self.number = number
         self.run_id = run_id
+        self.outputs = outputs
         self.is_hastened = False
         self._hastened: anyio.Event | None = None  # made only when somebody waits: most never do
 

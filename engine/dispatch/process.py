@@ -11,10 +11,12 @@ from typing import Final
 
 import anyio
 import anyio.lowlevel
+import msgspec
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch.base import Attempt, Output
 from engine.dispatch.group import Member, ProcessGroup
+from engine.dispatch.outputs import OutputsFile, OutputsInvalid
 from engine.dispatch.readiness import Readiness, Signal
 from engine.dispatch.spawn import Child, Environment, SpawnFailed
 from engine.dispatch.spawner import Spawner
@@ -44,7 +46,7 @@ has reaped them, which in some containers takes it seconds, or for ever."""
 
 _NAMED_MEMBERS: Final = 3
 
-_OWN: Final = (b"PLANDECK_TASK", b"PLANDECK_TASK_ID", b"PLANDECK_ATTEMPT")
+_OWN: Final = (b"PLANDECK_TASK", b"PLANDECK_TASK_ID", b"PLANDECK_ATTEMPT", b"PLANDECK_OUTPUT")
 """The variables that each attempt has for itself."""
 
 
@@ -55,7 +57,7 @@ class ProcessDispatcher:
     the group when the command itself has ended is stopped as the task says, and is gone before `run`
     returns. The exception is a process that moves to a session of its own, as a daemon does: it is no
     longer of the group. Its environment is that of this process when the dispatcher was made, with the
-    attempt's variables and PLANDECK_RUN_ID, _TASK, _TASK_ID and _ATTEMPT.
+    attempt's variables and PLANDECK_RUN_ID, _TASK, _TASK_ID, _ATTEMPT and _OUTPUT.
     """
 
     def __init__(self) -> None:
@@ -63,6 +65,7 @@ class ProcessDispatcher:
         self._spawner = Spawner(self._readiness)
         self._inherited = dict(os.environb)
         self._common: tuple[Plan, str, Environment] | None = None
+        self._outputs_folder: str | None = None
 
     async def run(self, attempt: Attempt, output: Output) -> AttemptOutcome:
         await anyio.lowlevel.checkpoint_if_cancelled()
@@ -71,6 +74,7 @@ class ProcessDispatcher:
         except SpawnFailed as failed:
             output.started()
             return AttemptOutcome(OutcomeKind.FAILED, str(failed))
+        outputs = None if attempt.outputs is None else self._room_for(attempt.outputs)
         process = _Process(child, output, self._readiness)
         self._spawner.start(child, process.begin)
         try:
@@ -78,6 +82,8 @@ class ProcessDispatcher:
         except BaseException:  # above all the cancellation
             with anyio.CancelScope(shield=True):
                 await process.stop(attempt)
+            if outputs is not None:
+                outputs.discard()
             raise
         else:
             if process.leaves_something_behind():
@@ -85,7 +91,15 @@ class ProcessDispatcher:
                     await process.stop(attempt)
         finally:
             process.close()
-        return process.outcome()
+        return process.outcome() if outputs is None else _with_outputs(process.outcome(), outputs)
+
+    def _room_for(self, path: str) -> OutputsFile:
+        outputs, folder = OutputsFile(path), path.rpartition("/")[0]
+        if folder != self._outputs_folder:
+            self._outputs_folder = folder
+            outputs.make_folder()
+        outputs.discard()  # what an attempt has left whose engine died before it could tell of it
+        return outputs
 
     def _child(self, attempt: Attempt) -> Child:
         """Raises `SpawnFailed`."""
@@ -100,6 +114,8 @@ class ProcessDispatcher:
             raise SpawnFailed(f"cannot run {quoted(task.name)}: {error}") from error
         own[b"PLANDECK_TASK_ID"] = task_id(attempt.run_id, task.type, attempt.index).encode()
         own[b"PLANDECK_ATTEMPT"] = b"%d" % attempt.number
+        if attempt.outputs is not None:
+            own[b"PLANDECK_OUTPUT"] = os.fsencode(attempt.outputs)
         if b"PLANDECK_RUN_ID" in own:
             own[b"PLANDECK_RUN_ID"] = attempt.run_id.encode()
         directory = task.working_dir or attempt.plan.directory
@@ -291,6 +307,18 @@ def _outcome(code: int | None) -> AttemptOutcome:
         return AttemptOutcome(OutcomeKind.SUCCESS, exit_code=0)
     error = f"exit {code}" if code > 0 else f"killed by {_name(-code)}"
     return AttemptOutcome(OutcomeKind.FAILED, error, code)
+
+
+def _with_outputs(outcome: AttemptOutcome, outputs: OutputsFile) -> AttemptOutcome:
+    """A success with what it left; a failure if that cannot be understood."""
+    if outcome.kind is not OutcomeKind.SUCCESS:
+        outputs.discard()
+        return outcome
+    try:
+        left = outputs.take()
+    except OutputsInvalid as invalid:
+        return AttemptOutcome(OutcomeKind.FAILED, str(invalid), outcome.exit_code)
+    return msgspec.structs.replace(outcome, outputs=left) if left else outcome
 
 
 def _name(number: int) -> str:

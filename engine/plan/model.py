@@ -94,10 +94,14 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     run: a string is given to `sh -c`, a tuple is an argv. python: "module:callable". plan: the file of
     the subplan that it stands for, as it was written; it runs nothing itself. arguments: what the
     callable is called with. timeout: seconds an attempt, None for no limit. stall_after: seconds, None
-    for never. working_dir: absolute. env: over the plan's. scope: number of the plan that it belongs
-    to, 0 for the one that is run, n for `Plan.subplans[n - 1]`. group: the name that it shares with the
-    other members of its matrix, None for a task of its own. line: where it stands in its file, 0 if it
-    came from elsewhere.
+    for never. working_dir: absolute, unless it holds a reference: then from the directory of its scope.
+    env: over that of its scope. scope: number of the plan that it belongs to, 0 for the one that is run,
+    n for `Plan.subplans[n - 1]`. group: the name that it shares with the other members of its matrix,
+    None for a task of its own. matrix: by key, what this member of a matrix has. line: where it stands
+    in its file, 0 if it came from elsewhere.
+
+    The text in run, arguments, working_dir and env may hold references (`engine.plan.references`); for
+    each attempt a dispatcher is given a task without (`engine.plan.rendering`).
     """
 
     name: str
@@ -120,6 +124,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     scope: int = 0
     group: str | None = None
+    matrix: dict[str, str] | None = None
     line: int = 0
 
     @property
@@ -136,8 +141,10 @@ class Subplan(msgspec.Struct, frozen=True, kw_only=True):
     """A plan within the plan. Its tasks stand in `Plan.tasks` as "parent/step", right after their parent.
 
     name: the name of the task that stands for it, and the prefix of those inside. task: that task's index.
-    parent: number of the scope around it. params: by name, what it was given or has by itself; they may
-    refer to values of the scope around it. The rest: as in `Plan`.
+    parent: number of the scope around it. params: by name, what it was given or has by itself, with
+    references to values of the scope around it. outputs: of the task that stands for it, with references
+    to values inside. env: over that of the scope around it, with references to params. The rest: as in
+    `Plan`.
     """
 
     name: str
@@ -146,15 +153,17 @@ class Subplan(msgspec.Struct, frozen=True, kw_only=True):
     failure_mode: FailureMode = FailureMode.FAIL_FAST
     max_parallel: int = 4
     params: dict[str, str] = {}
+    outputs: dict[str, str] = {}
     env: dict[str, str] = {}
     directory: str = "."
     source: str | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole plan. params: by name. env: for every task. directory: where relative paths begin. source: its
-    file. secrets: names of environment variables whose values are neither shown nor kept. subplans: every
-    scope but the outermost, each after the one around it. hooks: for the whole run."""
+    """A whole plan. params: by name, as they are. env: for every task, with references to params. directory:
+    where relative paths begin. source: its file. secrets: names of environment variables whose values are
+    neither shown nor kept. subplans: every scope but the outermost, each after the one around it. hooks:
+    for the whole run."""
 
     name: str
     tasks: tuple[Task, ...]

@@ -129,6 +129,7 @@ class RunView:
             task.reason = kept.reason
             task.blocked_by = kept.blocked_by
             task.retries = kept.retries
+            task.outputs = kept.outputs
             if kept.state is _READY and kept.due is not None:
                 view.capacity_due = max(kept.due, view.capacity_due or 0.0)
             view._enter(task, kept.state, kept.tolerated)
@@ -339,6 +340,7 @@ class RunView:
 
     def _on_completed(self, event: TaskCompleted) -> None:
         task = self._end(event, event.reason)
+        task.outputs = event.outputs
         self.capacity_due = None
         if self._end_attempt(task, event, None) and not event.reason:
             self.durations.add(event.offset - task.attempts[-1].started)
@@ -373,6 +375,7 @@ class RunView:
 
     def _on_reset(self, event: TaskReset) -> None:
         task = self._end(event)
+        task.outputs = None
         if not event.interrupted:
             task.retries = 0
         elif task.attempts and task.attempts[-1].ended is None:

@@ -28,6 +28,7 @@ def snapshot_of(view: RunView, offset: float) -> Snapshot:
                 blocked_by=task.blocked_by,
                 tolerated=task.tolerated,
                 retries=task.retries,
+                outputs=task.outputs,
             )
             for task in view.tasks
         ),

@@ -14,7 +14,8 @@ class TaskView:
     ends (retrying) or the dispatcher is asked again (ready), else None. reason: why it was skipped or
     cancelled, is stopping, or was marked as done. blocked_by: the name of the task whose end made it
     impossible. tolerated: it is SKIPPED because its failure is accepted. retries: used up since the last
-    reset, exact while it is not over. unmet: how many of its needs are not met now.
+    reset, exact while it is not over. unmet: how many of its needs are not met now. outputs: by key, what
+    its success has left; None for nothing.
     """
 
     __slots__ = (
@@ -24,6 +25,7 @@ class TaskView:
         "held",
         "index",
         "name",
+        "outputs",
         "reason",
         "retries",
         "retry_limit",
@@ -47,6 +49,7 @@ class TaskView:
         self.blocked_by: str | None = None
         self.tolerated = False
         self.retries = 0
+        self.outputs: dict[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"<TaskView {self.index} {self.name!r} {self.state} attempt {self.attempt}>"

@@ -31,6 +31,7 @@ from engine.core.inputs import (
     CancelPlan,
     CancelTask,
     HoldTask,
+    MarkSucceeded,
     Now,
     OutcomeKind,
     PausePlan,
@@ -609,3 +610,54 @@ def _calls(work: Callable[[], object]) -> int:
     finally:
         sys.setprofile(None)
     return calls
+
+
+class TestOutputs:
+    def done(self, world: World, name: str, **outputs: str) -> None:
+        world.report(AttemptFinished, name, outcome=AttemptOutcome(OutcomeKind.SUCCESS, outputs=outputs))
+
+    def test_are_those_of_the_attempt_that_succeeded(self) -> None:
+        world = World(plan(a=task(retry=1)))
+        world.start()
+        world.admit("a")
+        world.report(
+            AttemptFinished, "a", outcome=AttemptOutcome(OutcomeKind.FAILED, "exit 1", outputs={"tag": "no"})
+        )
+        assert world.scheduler.outputs == {}
+        world.wait(1)
+        self.done(world, "a", tag="v1")
+        assert world.scheduler.outputs == {0: {"tag": "v1"}}
+        [completed] = [event for event in world.events if isinstance(event, TaskCompleted)]
+        assert completed.outputs == {"tag": "v1"}
+        assert world.scheduler.snapshot().tasks[0].outputs == {"tag": "v1"}
+
+    def test_are_gone_when_the_task_runs_again(self) -> None:
+        world = World(plan(a="", b="a"))
+        world.start()
+        self.done(world, "a", tag="v1")
+        world.succeed("b")
+        world.order(RetryTask, "a")
+        assert world.scheduler.outputs == {}
+
+    def test_a_task_that_is_marked_as_done_has_none(self) -> None:
+        world = World(plan(a=""))
+        world.start()
+        world.fail("a")
+        world.order(MarkSucceeded, "a", reason="by hand")
+        assert world.scheduler.outputs == {}
+
+    def test_outlive_the_engine(self) -> None:
+        world = World(plan(a="", b="a"))
+        world.start()
+        self.done(world, "a", tag="v1")
+        again = World(plan(a="", b="a"), snapshot=world.scheduler.snapshot(), checked=False)
+        again.start()
+        assert again.scheduler.outputs == {0: {"tag": "v1"}}
+
+    def test_a_final_failure_is_not_tried_again(self) -> None:
+        world = World(plan(a=task(retry=3)))
+        world.start()
+        world.report(
+            AttemptFinished, "a", outcome=AttemptOutcome(OutcomeKind.FAILED, "hopeless", is_final=True)
+        )
+        assert world.states == {"a": "failed"}

@@ -50,6 +50,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
         str: st.text(),
         bool: st.booleans(),
         type(None): st.none(),
+        dict[str, str]: st.dictionaries(st.text(), st.text(), max_size=3),
     }
     return plain[kind]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from engine.core.events import Event, TaskEvent
@@ -47,6 +47,8 @@ class DetailScreen(PageScreen):
         lines += [*self._description(self._run.plan.tasks[self._index], width), ()]
         lines += [*self._relations(view), ()]
         lines += [*self._attempts(view, now, width), ()]
+        if outputs := view.tasks[self._index].outputs:
+            lines += [*_outputs(outputs, width), ()]
         lines += self._history(view, width)
         return lines
 
@@ -137,6 +139,11 @@ class DetailScreen(PageScreen):
                 Span(f"{words:<34} "),
                 Span(_cause(event), "muted"),
             )
+
+
+def _outputs(outputs: Mapping[str, str], width: int) -> Iterator[TextLine]:
+    for number, (key, value) in enumerate(outputs.items()):
+        yield from _wrapped("" if number else "outputs", f"{key} = {value}", width)
 
 
 def _label(text: str) -> Span:
