@@ -108,6 +108,14 @@ def test_bytes_that_are_no_text_pass() -> None:
             AttemptFinished(index=0, attempt=1, outcome=AttemptOutcome(OutcomeKind.FAILED, "no: ***", 1)),
         ),
         (
+            AttemptFinished(
+                index=0, attempt=1, outcome=AttemptOutcome(OutcomeKind.SUCCESS, outputs={"key": "hunter22"})
+            ),
+            AttemptFinished(
+                index=0, attempt=1, outcome=AttemptOutcome(OutcomeKind.SUCCESS, outputs={"key": "***"})
+            ),
+        ),
+        (
             AttemptStarted(index=0, attempt=1, where="host hunter22"),
             AttemptStarted(index=0, attempt=1, where="host ***"),
         ),
