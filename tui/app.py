@@ -30,6 +30,9 @@ TWICE: Final = 2.0
 DETACHED: Final = "detached"
 """What the app returns when it was left with the run going on."""
 
+HUNG_UP: Final = "hung up"
+"""What it returns when nobody has left it: the terminal has gone."""
+
 _WAYS_OUT: Final[dict[str, Command]] = {
     "drain": DrainPlan(),
     "cancel": CancelPlan(),
@@ -38,7 +41,8 @@ _WAYS_OUT: Final[dict[str, Command]] = {
 
 
 class ConsoleApp(TerminalApp[str], inherit_bindings=False):
-    """`run_async` returns when the operator leaves, whatever the run does then; `DETACHED` if it is to go on.
+    """`run_async` returns when the operator leaves, whatever the run does then; `DETACHED` if it is to go on,
+    `HUNG_UP` if the terminal has left.
 
     can_detach: whether the run can go on without this console. remapped: other keys for bindings, by
     their id. ascii_only: only signs that every terminal has; None to find out.
@@ -167,4 +171,4 @@ class ConsoleApp(TerminalApp[str], inherit_bindings=False):
 
     def on_terminal_lost(self, message: TerminalLost) -> None:
         """Nobody is there any more. What becomes of the run is its host's affair."""
-        self.exit()
+        self.exit(HUNG_UP)

@@ -230,7 +230,8 @@ def _newest_alive(history: History) -> RunRecord:
 
 
 def _not_alive(record: RunRecord) -> str:
-    from tui.history_view import short_id, status_of
+    from tui.history_view import status_of
+    from tui.marks import short_id
 
     name = short_id(record.run_id)
     if record.outcome is None:

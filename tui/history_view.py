@@ -20,7 +20,7 @@ from engine.view.run_view import RunView
 from engine.view.task_view import TaskView
 from engine.view.text import one_line
 from engine.view.timing import clock, short
-from tui.marks import MODE_WORDS, counted
+from tui.marks import MODE_WORDS, counted, short_id
 from tui.report import COLOURS, NAME_WIDTH, Style
 from tui.summary import last_lines
 
@@ -28,9 +28,6 @@ SHOWN_TASKS: Final = 200
 """Of a larger plan only the tasks that have not succeeded are listed, and so many of them at most."""
 
 SHOWN_FAILURES: Final = 50
-
-ID_LENGTH: Final = 8
-"""Characters of an id that tell one run from another in all but the strangest cases."""
 
 
 class Status(NamedTuple):
@@ -96,14 +93,6 @@ def status_of(record: RunRecord) -> Status:
     if record.outcome is not None:
         return _OUTCOMES[record.outcome]
     return _ALIVE if record.holder is not None else _DEAD
-
-
-def short_id(run_id: str, among: Sequence[str] = ()) -> str:
-    """A beginning of the id that no other one has. among: the ids that matter."""
-    length = ID_LENGTH
-    while length < len(run_id) and len({other[:length] for other in among}) < len(set(among)):
-        length += 1
-    return run_id[:length]
 
 
 def moment(utc: float) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, closing, suppress
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -26,10 +25,11 @@ from engine.host.server import serve
 from engine.plan.model import FailureMode, Plan
 from engine.store.places import socket_path
 from engine.view.run_view import RunView
-from tui.printer import Printer
+from tui.marks import short_id
 from tui.readonly import ReadOnlyRun
 from tui.report import JsonReport, PlainReport, Report, Style
 from tui.summary import summary
+from tui.teller import FAREWELL, Teller
 
 EXIT_CODES: Final = {Outcome.SUCCESS: 0, Outcome.FAILED: 1, Outcome.CANCELLED: 130, Outcome.INTERRUPTED: 1}
 SIGNAL_BASE: Final = 128
@@ -38,22 +38,16 @@ SIGNAL_BASE: Final = 128
 UNLIMITED: Final = sys.maxsize
 """A report must be whole. What a run can say is bounded by its plan, so keeping it all is safe."""
 
-PATIENCE: Final = 0.5
-"""Seconds that the summary waits for a reader of the lines before it."""
-
-FAREWELL: Final = 2.0
-"""Seconds that it waits for a reader of its own, once a signal has come."""
-
 ECHO: Final = 1.0
 """Seconds within which a signal that is not typed comes twice, but is meant once: `kill %1` and timeout(1)
 send it to this process and to its launcher, which passes it on."""
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LOST: Final = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
-"""What a failed write means where it is no fault: nobody reads any more, or the terminal has gone."""
 
-STDOUT: Final = 1
-STDERR: Final = 2
+
+def heeded_signals() -> list[signal.Signals]:
+    """Those of `SIGNALS` that we were not started to ignore (by nohup, or as a job in the background)."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class Request(NamedTuple):
@@ -82,13 +76,9 @@ async def host(request: Request, out: Style, err: Style) -> int:
 
     Whatever ends it, every process of the run is gone when this returns.
     """
-    printed, told = Printer(STDOUT), Printer(STDERR)
-    try:
+    with closing(Teller(out, err)) as teller:
         async with _opened(request) as kept:
-            return await _Hosting(kept, request, (printed, out), (told, err)).last()
-    finally:
-        printed.close()
-        told.close()
+            return await _Hosting(kept, request, teller).last()
 
 
 def _opened(request: Request) -> AbstractAsyncContextManager[KeptRun]:
@@ -107,16 +97,17 @@ def _opened(request: Request) -> AbstractAsyncContextManager[KeptRun]:
 class _Hosting:
     """One run, the signals that concern it, and what shows it."""
 
-    def __init__(
-        self, kept: KeptRun, request: Request, out: tuple[Printer, Style], err: tuple[Printer, Style]
-    ) -> None:
+    def __init__(self, kept: KeptRun, request: Request, teller: Teller) -> None:
         self._kept = kept
         self._run = kept.run
         self._request = request
-        self._out, self._out_style = out
-        self._err, self._err_style = err
+        self._teller = teller
+        self._has_person = sys.stdin is not None and sys.stdin.isatty()
         self._signalled = anyio.Event()
+        self._hung_up = anyio.Event()
         self._interrupted_by: signal.Signals | None = None
+        self._is_reachable = False
+        self._is_detached = False
         self._on_screen = False
         self._over = False
         # from before the first event, for the lines; a console has its own
@@ -124,17 +115,15 @@ class _Hosting:
 
     async def last(self) -> int:
         """Return the exit code once the run has ended and all has been said."""
-        # one that we were started to ignore (nohup, a job in the background) stays ignored
-        heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        with anyio.open_signal_receiver(*heeded) as received:
+        with anyio.open_signal_receiver(*heeded_signals()) as received:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._obey, received, group.cancel_scope)
-                group.start_soon(self._stop_unread)
+                group.start_soon(self._notice_unread)
                 await self._serve(group)
                 for command in self._request.first:
                     await self._run.send(command)
                 if self._request.detach:
-                    self._detach()
+                    await self._detach()
                 elif self._request.console:
                     await self._show_console()
                 # who leaves the console while the run goes on sees the rest of it in lines
@@ -148,41 +137,79 @@ class _Hosting:
     async def _serve(self, group: TaskGroup) -> None:
         """Let other consoles in. A run that cannot be kept or reached goes on, but says so."""
         if self._kept.fault is not None:
-            self._tell(f"this run is not kept: {self._kept.fault}")
+            self._teller.tell(f"this run is not kept: {self._kept.fault}")
         directory = self._run.directory
         try:
             await group.start(partial(serve, self._run, socket_path(directory), directory=directory))
+            self._is_reachable = True
         except SocketUnusable as error:
-            self._tell(f"nobody can attach to this run: {error}")
+            self._teller.tell(f"nobody can attach to this run: {error}")
 
-    def _detach(self) -> None:
+    # ── leaving the terminal ────────────────────────────────────────────────────────────────────
+
+    async def _detach(self, *, hung_up: bool = False) -> None:
         """Give the shell back; what would have been printed goes to a file beside the logs."""
-        run_id = self._run.run_id
-        farewell = f"run {run_id} goes on; to see it: plandeck attach {run_id[:8]}\n"
-        launcher.detach(farewell, output=self._run.directory / "output")
+        name = short_id(self._run.run_id)
+        farewell = f"run {self._run.run_id} goes on; to see it: plandeck attach {name}\n"
+        if hung_up:
+            farewell = f"plandeck: the terminal has gone; {farewell}"
+        else:
+            await self._teller.drained()
+        self._is_detached = True
+        try:
+            launcher.detach(farewell, output=self._run.directory / "output", hung_up=hung_up)
+        except OSError:  # nothing can be kept there, as has been said
+            launcher.detach(farewell, hung_up=hung_up)
+        self._teller.renew()
+
+    async def _do_without_terminal(self) -> None:
+        """It has gone. The run goes on if it can be left alone; else it ends in good order."""
+        if self._is_detached or self._run.snapshot().phase is RunPhase.COMPLETE:
+            return
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            return  # who started us so counts on our going on where we are
+        if launcher.can_detach():
+            await self._detach(hung_up=True)
+        else:
+            await self._interrupt(signal.SIGHUP)
+
+    async def _interrupt(self, number: signal.Signals, *, kill: bool = False) -> None:
+        self._interrupted_by = number
+        self._signalled.set()
+        await self._send(CancelPlan(actor=number.name, interrupted=True, kill=kill))
+
+    # ── showing it ──────────────────────────────────────────────────────────────────────────────
 
     async def _show_console(self) -> None:
         from tui.app import (  # Textual costs a quarter of a second, and lines do without it
             DETACHED,
+            HUNG_UP,
             ConsoleApp,
         )
 
         run = ReadOnlyRun(self._run) if self._request.read_only else self._run
-        app = ConsoleApp(run, can_detach=launcher.can_detach())
+        app = ConsoleApp(run, can_detach=launcher.can_detach() and self._is_reachable)
 
         async def leave_when_told() -> None:
             await self._signalled.wait()
             await self._run.wait()
             app.exit()
 
+        async def leave_when_hung_up() -> None:
+            await self._hung_up.wait()
+            app.exit()
+
         async with anyio.create_task_group() as group:
             group.start_soon(leave_when_told)
+            group.start_soon(leave_when_hung_up)
             self._on_screen = True
             left = await app.run_async()
             self._on_screen = False
             group.cancel_scope.cancel()
-        if left == DETACHED:
-            self._detach()
+        if left == HUNG_UP or self._hung_up.is_set():
+            await self._do_without_terminal()
+        elif left == DETACHED:
+            await self._detach()
 
     async def _show_lines(self) -> None:
         run = self._run
@@ -198,23 +225,36 @@ class _Hosting:
         report: Report = (
             JsonReport(run.plan, run.run_id)
             if self._request.json
-            else PlainReport(run.plan, run.run_id, self._out_style)
+            else PlainReport(run.plan, run.run_id, self._teller.out)
         )
+        is_waiting = False
         async for events in subscription:
             view.apply(events)
-            self._out.write(report.render(events))
+            self._teller.write(report.render(events))
             if view.phase is RunPhase.COMPLETE:
                 break
-            if view.phase is RunPhase.PAUSED and not view.active:
-                self._tell(
-                    "the plan is paused and nobody is here to steer it, so what has not started is cancelled"
-                )
-                await self._send(DrainPlan(actor="plandeck"))
+            was_waiting, is_waiting = is_waiting, view.phase is RunPhase.PAUSED and not view.active
+            if is_waiting and not was_waiting:
+                await self._wait_for_operator()
         subscription.close()
 
+    async def _wait_for_operator(self) -> None:
+        """The plan is paused. Where nobody can be expected to come, the pause would last for ever."""
+        if self._is_reachable and (self._is_detached or self._has_person):
+            name = short_id(self._run.run_id)
+            self._teller.tell(f"the plan is paused; to steer it: plandeck attach {name}")
+            return
+        self._teller.tell(
+            "the plan is paused and nobody is here to steer it, so what has not started is cancelled"
+        )
+        await self._send(DrainPlan(actor="plandeck"))
+
+    # ── what ends it ────────────────────────────────────────────────────────────────────────────
+
     async def _obey(self, received: AsyncIterator[signal.Signals], scope: anyio.CancelScope) -> None:
-        """The first signal stops what runs in good order, every further one kills it. Once the run is
-        over a signal means: do not wait for whoever should read the rest."""
+        """The first signal stops what runs in good order, every further one kills it; SIGHUP only says that
+        the terminal has gone. Once the run is over a signal means: do not wait for whoever should read the
+        rest."""
         heeded_at: dict[signal.Signals, float] = {}
         async for number in received:
             person = number == signal.SIGINT
@@ -225,58 +265,48 @@ class _Hosting:
             if self._over:
                 scope.cancel()
                 return
+            if number == signal.SIGHUP:
+                self._hung_up.set()
+                if not self._on_screen:
+                    await self._do_without_terminal()
+                continue
             again = self._signalled.is_set()
-            if not person:
-                self._interrupted_by = number
-            self._signalled.set()
-            who = "operator" if person else number.name
             if not self._on_screen:  # the console shows it
-                self._tell("killing what still runs" if again else "stopping what runs; once more to kill it")
-            await self._send(CancelPlan(actor=who, interrupted=not person, kill=again))
+                self._teller.tell(
+                    "killing what still runs" if again else "stopping what runs; once more to kill it"
+                )
+            if person:
+                self._signalled.set()
+                await self._send(CancelPlan(actor="operator", kill=again))
+            else:
+                await self._interrupt(number, kill=again)
 
-    async def _stop_unread(self) -> None:
+    async def _notice_unread(self) -> None:
         """Nobody reads what the run says any more (`| head`): stop it, as other programs stop."""
-        await self._out.failed.wait()
-        failure = self._out.failure
-        number = LOST.get(failure.errno or 0) if failure else None
-        if number is not None:
-            self._interrupted_by = number
-        else:
-            self._tell(f"cannot write the output: {failure}")
-        await self._send(CancelPlan(actor="closed output", interrupted=True))
+        meaning, failure = await self._teller.unread()
+        if meaning == signal.SIGHUP:
+            await self._do_without_terminal()
+        elif not self._is_detached:
+            if meaning is None:
+                self._teller.tell(f"cannot write the output: {failure}")
+            self._interrupted_by = meaning
+            await self._send(CancelPlan(actor="closed output", interrupted=True))
 
     async def _send(self, command: Command) -> None:
         # refused when the run has ended meanwhile, or is ending that way already
         with suppress(CommandRefused):
             await self._run.send(command)
 
-    def _tell(self, message: str) -> None:
-        self._err.write(self._err_style.encode(f"plandeck: {message}\n"))
-
     async def _say_goodbye(self, result: PlanResult) -> None:
+        request, fault = self._request, self._kept.fault
+        if fault is not None:
+            self._teller.tell(f"not all of this run could be kept: {fault}")
+        style = self._teller.err if request.json else self._teller.out
         view = RunView.from_snapshot(self._run.graph, self._run.snapshot())
-        printer, style = (self._err, self._err_style) if self._request.json else (self._out, self._out_style)
-        with anyio.move_on_after(PATIENCE):  # both may be the same terminal, and this comes last
-            await self._out.drained()
-            await self._err.drained()
-        if self._kept.fault is not None:
-            self._tell(f"not all of this run could be kept: {self._kept.fault}")
-        request = self._request
-        text = summary(result, view, self._run.log_path, request.again, style, self._further(result))
-        printer.write(style.encode(text))
+        text = summary(result, view, self._run.log_path, request.again, style, is_kept=fault is None)
         # a reader who has stopped may come back (a pager, XOFF); whoever sent a signal wants us gone
-        with anyio.move_on_after(FAREWELL if self._signalled.is_set() else math.inf):
-            await self._err.drained()
-            await self._out.drained()
-
-    def _further(self, result: PlanResult) -> tuple[str, list[str]] | None:
-        """What can be done with the run now that it has ended, if it is kept."""
-        if self._kept.fault is not None:
-            return None
-        name = self._run.run_id[:8]
-        if result.outcome is Outcome.FAILED:
-            return "run what failed again", ["plandeck", "retry", name]
-        return "go on with it", ["plandeck", "resume", name]
+        patience = FAREWELL if self._signalled.is_set() else math.inf
+        await self._teller.part(text, on_stderr=request.json, patience=patience)
 
     def _exit_code(self, result: PlanResult) -> int:
         if result.outcome is Outcome.INTERRUPTED and self._interrupted_by is not None:

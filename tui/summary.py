@@ -13,7 +13,7 @@ from engine.view.run_view import RunView
 from engine.view.task_view import TaskView
 from engine.view.text import one_line
 from engine.view.timing import short
-from tui.marks import counted
+from tui.marks import counted, short_id
 from tui.report import COLOURS, Style
 
 LAST_LINES: Final = 5
@@ -36,13 +36,13 @@ def summary(
     log_path: Callable[[int, int], Path],
     again: Sequence[str],
     style: Style,
-    go_on: tuple[str, Sequence[str]] | None = None,
+    *,
+    is_kept: bool = True,
 ) -> str:
     """The whole text, failures last.
 
     view: the run as it ended. log_path: from task index and attempt to the log. again: the command
-    line that runs the plan again, as an argv. go_on: another thing that can be done with this run, and the
-    argv that does it.
+    line that runs the plan again, as an argv. is_kept: whether the run can be gone on with.
     """
     lines = [*_headline(result, view, style), *_others(view, style)]
     failures = [view.tasks[index] for index in view.failures]
@@ -54,8 +54,8 @@ def summary(
         lines += ["", f"The engine could not go on: {one_line(result.diagnosis)}"]
     if result.outcome is not Outcome.SUCCESS:
         lines.append("")
-        if go_on is not None:
-            lines.append(f"To {go_on[0]}: {shlex.join(go_on[1])}")
+        if is_kept:
+            lines.append(_go_on(result))
         if again:
             lines.append(f"To run it again: {shlex.join(again)}")
     return "".join(f"{line}\n" for line in lines)
@@ -74,6 +74,12 @@ def last_lines(path: Path, count: int = LAST_LINES) -> list[str]:
     rows = (row.rstrip(b"\r").rpartition(b"\r")[2] for row in tail.split(b"\n"))
     shown = (one_line(row.decode("utf-8", "replace"), LINE_WIDTH) for row in rows)
     return [line for line in shown if line.strip()][-count:]
+
+
+def _go_on(result: PlanResult) -> str:
+    if result.outcome is Outcome.FAILED:
+        return f"To run what failed again: plandeck retry {short_id(result.run_id)}"
+    return f"To go on with it: plandeck resume {short_id(result.run_id)}"
 
 
 def _headline(result: PlanResult, view: RunView, style: Style) -> Iterator[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import signal
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from engine.core.events import Event, TaskStarted
-from engine.core.state import Outcome, RunPhase, TaskState
+from engine.core.state import RunPhase, TaskState
 from engine.handle import PlanResult, RunHandle
 from engine.host.attached import AttachedRun, RunUnreachable, attach
 from engine.host.replayed import replay
@@ -23,11 +23,11 @@ from engine.store.records import RunRecord
 from engine.stream import Missed
 from engine.view.run_view import RunView
 from engine.view.text import one_line
-from tui.history_view import short_id
-from tui.host import EXIT_CODES, FAREWELL, LOST, PATIENCE, SIGNAL_BASE, SIGNALS, STDERR, STDOUT, UNLIMITED
-from tui.printer import Printer
+from tui.host import EXIT_CODES, SIGNAL_BASE, UNLIMITED, heeded_signals
+from tui.marks import short_id
 from tui.report import PlainReport, Style
 from tui.summary import summary
+from tui.teller import Teller
 
 if TYPE_CHECKING:
     from tui.app import ConsoleApp
@@ -45,26 +45,20 @@ async def visit_living(
     folder = run_directory(directory, record.run_id)
     name = short_id(record.run_id)
     async with attach(socket_path(folder), read_only=read_only) as run:
-        visit = _Visit(run, out, err)
-        try:
+        with closing(Teller(out, err)) as teller:
+            visit = _Visit(run, teller)
             left = await visit.watch(console)
             if left is None and run.snapshot().phase is RunPhase.COMPLETE:
-                try:
+                with suppress(RunUnreachable):  # it may go away between its last event and its result
                     result = await run.wait()
-                except RunUnreachable:  # it went away between its last event and its result
-                    pass
-                else:
-                    await visit.say_goodbye(result, _go_on(result, name))
+                    await visit.say_goodbye(result)
                     return EXIT_CODES[result.outcome]
             if run.lost is None or holder_of(folder) is not None:
                 lost = f"{run.lost}; " if run.lost else ""
-                await visit.tell(f"{lost}run {name} goes on; come back with: plandeck attach {name}")
-            else:
-                await visit.tell(f"{run.lost}; see what has become of it: plandeck show {name}")
-                return left or EXIT_LOST
-            return left or 0
-        finally:
-            visit.close()
+                await teller.tell_last(f"{lost}run {name} goes on; come back with: plandeck attach {name}")
+                return left or 0
+            await teller.tell_last(f"{run.lost}; see what has become of it: plandeck show {name}")
+            return left or EXIT_LOST
 
 
 async def visit_recorded(
@@ -83,39 +77,24 @@ async def visit_recorded(
     """
     folder = run_directory(directory, record.run_id)
     async with replay(plan, record.run_id, events, directory=folder, speed=speed) as run:
-        visit = _Visit(run, out, err)
-        try:
+        with closing(Teller(out, err)) as teller:
+            visit = _Visit(run, teller)
             left = await visit.watch(console, last=events[-1].seq)
             if left is None and run.snapshot().phase is RunPhase.COMPLETE:
-                result = await run.wait()
-                await visit.say_goodbye(result, _go_on(result, short_id(record.run_id)))
+                await visit.say_goodbye(await run.wait())
             elif left is None and run.snapshot().seq == events[-1].seq:
-                await visit.tell("the recording ends here, before the run was complete")
+                await teller.tell_last("the recording ends here, before the run was complete")
             return left or 0
-        finally:
-            visit.close()
-
-
-def _go_on(result: PlanResult, name: str) -> tuple[str, list[str]]:
-    if result.outcome is Outcome.FAILED:
-        return "run what failed again", ["plandeck", "retry", name]
-    return "go on with it", ["plandeck", "resume", name]
 
 
 class _Visit:
     """One visitor: the console or the lines that show the run, and what makes him leave."""
 
-    def __init__(self, run: RunHandle, out: Style, err: Style) -> None:
+    def __init__(self, run: RunHandle, teller: Teller) -> None:
         self._run = run
-        self._style = out
-        self._err_style = err
-        self._out, self._err = Printer(STDOUT), Printer(STDERR)
+        self._teller = teller
         self._left: int | None = None
         self._app: ConsoleApp | None = None
-
-    def close(self) -> None:
-        self._out.close()
-        self._err.close()
 
     async def watch(self, console: bool, last: int | None = None) -> int | None:
         """Return None when there is no more to see or the visitor has left by a key, and the exit code
@@ -123,8 +102,7 @@ class _Visit:
 
         last: the number of the event after which nothing comes; None to watch until the run is complete.
         """
-        heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        with anyio.open_signal_receiver(*heeded) as received:
+        with anyio.open_signal_receiver(*heeded_signals()) as received:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._obey, received, group.cancel_scope)
                 group.start_soon(self._leave_unread, group.cancel_scope)
@@ -135,23 +113,10 @@ class _Visit:
                 group.cancel_scope.cancel()
         return self._left
 
-    async def say_goodbye(self, result: PlanResult, go_on: tuple[str, list[str]]) -> None:
+    async def say_goodbye(self, result: PlanResult) -> None:
         """Print the summary, and wait until it has been read."""
         view = RunView.from_snapshot(self._run.graph, self._run.snapshot())
-        text = summary(result, view, self._run.log_path, (), self._style, go_on)
-        await self._drain(PATIENCE)
-        self._out.write(self._style.encode(text))
-        await self._drain(math.inf)
-
-    async def tell(self, message: str) -> None:
-        await self._drain(PATIENCE)
-        self._err.write(self._err_style.encode(f"plandeck: {message}\n"))
-        await self._drain(FAREWELL)
-
-    async def _drain(self, patience: float) -> None:
-        with anyio.move_on_after(patience):
-            await self._out.drained()
-            await self._err.drained()
+        await self._teller.part(summary(result, view, self._run.log_path, (), self._teller.out))
 
     async def _show_console(self) -> None:
         from tui.app import ConsoleApp  # Textual costs a quarter of a second, and lines do without it
@@ -175,20 +140,20 @@ class _Visit:
         # nothing is awaited between the two, so nothing is missed and nothing is said twice
         view = RunView.from_snapshot(run.graph, run.snapshot())
         subscription = run.subscribe(UNLIMITED)
-        report = PlainReport(run.plan, run.run_id, self._style)
+        report = PlainReport(run.plan, run.run_id, self._teller.out)
         if view.phase is not RunPhase.PENDING:
-            self._out.write(self._style.encode(_standing(run, view)))
+            self._teller.say(_standing(run, view))
         if going_on := _going_on(run, view):
-            self._out.write(report.render(going_on))
+            self._teller.write(report.render(going_on))
         while not self._has_seen_all(view, last) and await subscription.wait():
             try:
                 events = subscription.take()
             except Missed as missed:
                 view = RunView.from_snapshot(run.graph, run.snapshot())
-                self._out.write(self._style.encode(f"{missed.count} events were missed here\n"))
+                self._teller.say(f"{missed.count} events were missed here\n")
             else:
                 view.apply(events)
-                self._out.write(report.render(events))
+                self._teller.write(report.render(events))
         subscription.close()
 
     def _has_seen_all(self, view: RunView, last: int | None) -> bool:
@@ -204,12 +169,10 @@ class _Visit:
                 scope.cancel()
 
     async def _leave_unread(self, scope: anyio.CancelScope) -> None:
-        await self._out.failed.wait()
-        failure = self._out.failure
-        number = LOST.get(failure.errno or 0) if failure else None
-        if number is None:
-            await self.tell(f"cannot write the output: {failure}")
-        self._left = EXIT_LOST if number is None else SIGNAL_BASE + number
+        meaning, failure = await self._teller.unread()
+        if meaning is None:
+            await self._teller.tell_last(f"cannot write the output: {failure}")
+        self._left = EXIT_LOST if meaning is None else SIGNAL_BASE + meaning
         scope.cancel()
 
 

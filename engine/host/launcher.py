@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -30,11 +31,13 @@ from engine.host.words import ENDED, ENGINE, HOLD, LEFT, LONGEST, OVER, Ear, Mou
 if TYPE_CHECKING:
     from pathlib import Path
 
-FAREWELL: Final = LONGEST - len(LEFT)
+FAREWELL: Final = LONGEST - len(LEFT) - len("255 ")
 """Bytes that a launcher can be told to say, in UTF-8."""
 
 _FROM_KEYBOARD: Final = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP})
 _SIGNAL_BASE: Final = 128
+_INIT: Final = 1
+_STDIN, _STDOUT, _STDERR = range(3)
 
 _guardian: Mouth | None = None
 """In an engine that was launched: where its guardian listens."""
@@ -83,7 +86,7 @@ def launch(*, grace: float = GRACE) -> None:
         os._exit(_SIGNAL_BASE + signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     _guardian = engine_says
-    _can_detach = True
+    _can_detach = launcher != _INIT  # whose end is that of everything: it is the first of a container
 
 
 def can_detach() -> bool:
@@ -91,14 +94,16 @@ def can_detach() -> bool:
     return _can_detach
 
 
-def detach(farewell: str, *, output: Path | None = None) -> None:
+def detach(farewell: str, *, output: Path | None = None, hung_up: bool = False) -> None:
     """Leave the terminal and its session. The launcher writes `farewell` to its stdout and ends with 0, so
     that the shell is back; this process goes on under its guardian, and SIGHUP is nothing to it any more.
 
     farewell: what to say, its last newline included; cut to `FAREWELL` bytes. output: a file, 0600, to which
-    stdout and stderr are appended from now on, instead of being lost. The terminal must have its modes back
-    by now. To be called in the main thread. Raises RuntimeError if not `can_detach`, and OSError for
-    `output`; then nothing has changed.
+    stdout and stderr are appended from now on, instead of being lost. hung_up: it is the terminal that has
+    left. Then the farewell goes to stderr and the launcher ends with 129, for nobody has asked for less than
+    the whole run; and what is written to files goes there still. The terminal must have its modes back by
+    now. To be called in the main thread. Raises RuntimeError if not `can_detach`, and OSError for `output`;
+    then nothing has changed.
     """
     global _can_detach
     if not _can_detach or _guardian is None:
@@ -107,9 +112,10 @@ def detach(farewell: str, *, output: Path | None = None) -> None:
     _can_detach = False
     os.setsid()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    _let_go_of_standard_streams(log)
+    _let_go_of_standard_streams(log, keeping_files=hung_up)
     text = farewell.replace("\0", "").encode(errors="replace")
-    _guardian.say(LEFT + text[:FAREWELL])
+    code = _SIGNAL_BASE + signal.SIGHUP if hung_up else 0
+    _guardian.say(b"%s%d %s" % (LEFT, code, text[:FAREWELL]))
 
 
 def hold(fd: int) -> None:
@@ -146,8 +152,9 @@ class Launcher:
                 if word.startswith(ENGINE):
                     self._engine = int(word.removeprefix(ENGINE))
                 elif word.startswith(LEFT):
-                    _write(word.removeprefix(LEFT))
-                    return 0
+                    code, _, farewell = word.removeprefix(LEFT).partition(b" ")
+                    _write(_STDERR if int(code) else _STDOUT, farewell)
+                    return int(code) << 8
                 elif word.startswith(ENDED):
                     if is_guarded:
                         os.waitpid(self._guardian, 0)  # it has nothing left to do but to end
@@ -202,17 +209,25 @@ def _is_stopped(pid: int) -> bool:
         return False
 
 
-def _let_go_of_standard_streams(output: int | None) -> None:
+def _let_go_of_standard_streams(output: int | None, *, keeping_files: bool = False) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     if output is None:
         output = nothing
     for standard, fd in enumerate((nothing, output, output)):
-        os.dup2(fd, standard)
+        if standard == _STDIN or not (keeping_files and _is_file(standard)):
+            os.dup2(fd, standard)
     for fd in {nothing, output} - {0, 1, 2}:
         os.close(fd)
 
 
-def _write(text: bytes) -> None:
+def _is_file(fd: int) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+
+def _write(fd: int, text: bytes) -> None:
     with suppress(OSError):  # the terminal may have gone
         while text:
-            text = text[os.write(1, text) :]
+            text = text[os.write(fd, text) :]

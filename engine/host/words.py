@@ -12,7 +12,8 @@ OVER: Final = b"over"
 """From the engine: all that it started has ended."""
 
 LEFT: Final = b"left "
-"""From the engine and on to the launcher: it has left the terminal. What to say there follows."""
+"""From the engine and on to the launcher: it has left the terminal. The code to end with and what to say
+there follow."""
 
 HOLD: Final = b"hold"
 """From the engine, with a file: not to be closed as long as anything of the run is left."""

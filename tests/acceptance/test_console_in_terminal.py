@@ -24,6 +24,7 @@ import pytest
 from tests.support.terminal import ALTERNATE_SCREEN, CURSOR, WITHIN, Terminal
 
 ROOT = Path(__file__).parents[2]
+PLANDECK = [sys.executable, "-m", "tui"]
 
 HARBOUR = """
 name: harbour
@@ -76,8 +77,7 @@ class Console(Terminal):
         """The process group of every task that told its number."""
         self.pidfds: dict[str, int] = {}
         """And its leader."""
-        argv = [sys.executable, "-m", "tui", "run", "plan.yaml"]
-        super().__init__(argv, env={"PYTHONPATH": str(ROOT)}, cwd=folder)
+        super().__init__([*PLANDECK, "run", "plan.yaml"], env={"PYTHONPATH": str(ROOT)}, cwd=folder)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -123,6 +123,12 @@ class Console(Terminal):
                 self.process.wait(timeout=0.2)
         code = self.process.returncode
         return code if code >= 0 else 128 - code
+
+    def cancel_elsewhere(self) -> None:
+        """Cancel a run that has left the terminal, and wait until it has ended."""
+        subprocess.run([*PLANDECK, "cancel", "last"], check=True, cwd=ROOT, capture_output=True)
+        for name in self.groups:
+            self.wait_for_end_of(name)
 
     def assert_nothing_runs(self) -> None:
         assert [name for name, group in self.groups.items() if _is_there(group)] == []
@@ -215,7 +221,6 @@ def test_a_failed_plan_says_why_and_fails(tmp_path: Path) -> None:
     [
         (signal.SIGINT, 130, "harbour was cancelled after"),
         (signal.SIGTERM, 143, "harbour was interrupted after"),
-        (signal.SIGHUP, 129, "harbour was interrupted after"),
     ],
 )
 def test_a_signal_ends_the_run_in_good_order(
@@ -228,9 +233,20 @@ def test_a_signal_ends_the_run_in_good_order(
     busy.assert_nothing_runs()
 
 
-def test_nothing_outlives_a_terminal_that_goes_away(busy: Console) -> None:
+def test_a_run_goes_on_when_its_terminal_goes_away(busy: Console) -> None:
     busy.hang_up()
     assert busy.wait_for_exit(reading=False) == 129
+    assert busy.groups.keys() == {name for name, group in busy.groups.items() if _is_there(group)}
+    busy.cancel_elsewhere()
+    busy.assert_nothing_runs()
+
+
+def test_a_run_that_is_sent_a_hangup_leaves_its_terminal_in_order(busy: Console) -> None:
+    busy.signal(signal.SIGHUP)
+    assert busy.wait_for_exit() == 129
+    busy.read_rest()
+    busy.assert_left("plandeck: the terminal has gone; run ")
+    busy.cancel_elsewhere()
     busy.assert_nothing_runs()
 
 
@@ -303,7 +319,7 @@ class Multiplexer:
 def test_the_same_in_tmux(tmp_path: Path) -> None:
     with Multiplexer(tmp_path) as tmux:
         (tmp_path / "plan.yaml").write_text(HARBOUR.replace("> said", "> /dev/null"))
-        command = shlex.join([sys.executable, "-m", "tui", "run", "plan.yaml"])
+        command = shlex.join([*PLANDECK, "run", "plan.yaml"])
         tmux.run(f"PYTHONPATH={shlex.quote(str(ROOT))} {command}; echo left with $?")
         tmux.wait_for("mend +failed")
         tmux.press("e", "r")

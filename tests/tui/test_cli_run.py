@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import IO
 
 import pytest
 
+from tests.support.job import MARK, end_all, wait_until_gone
 from tui.cli import run_command_line
 
 ROOT = Path(__file__).parent.parent.parent
@@ -70,6 +72,15 @@ def plan(tmp_path: Path) -> Write:
     return write
 
 
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """By which what goes on after its command is found; nothing of it is left afterwards."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
+    yield mark
+    end_all(mark)
+
+
 @contextmanager
 def running(
     *arguments: str | Path, before: Sequence[str] = (), **streams: int
@@ -79,8 +90,9 @@ def running(
     before: an argv that runs the command given after it.
     """
     command = [*before, *PLANDECK, *map(str, arguments)]
-    pipes: dict[str, int] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, text=True, **pipes)  # type: ignore[call-overload]
+    usual = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: dict[str, int] = {**usual, **streams}
+    process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)  # type: ignore[call-overload]
     try:
         yield process
         process.wait(30)
@@ -191,6 +203,31 @@ def test_pause_with_nobody_to_steer_ends_the_run(plan: Write, capfd: pytest.Capt
     assert "1 failed, 2 cancelled" in out
 
 
+def test_pause_with_a_person_at_the_terminal_waits_for_him(plan: Write) -> None:
+    ours, theirs = os.openpty()
+    with running("run", plan(PAUSES), "--plain", stdin=theirs) as plandeck:
+        os.close(theirs)
+        told = plandeck.stderr.readline()
+        assert told.startswith("plandeck: the plan is paused; to steer it: plandeck attach ")
+        plandeck.send_signal(signal.SIGINT)
+        out, _ = plandeck.communicate(timeout=30)
+        os.close(ours)
+    assert plandeck.returncode == 1
+    assert "1 failed, 2 cancelled" in out
+
+
+def test_pause_of_a_run_that_was_left_waits_for_who_comes_back(plan: Write, mark: str) -> None:
+    subprocess.run([*PLANDECK, "run", plan(PAUSES), "--detach"], cwd=ROOT, check=True, capture_output=True)
+    with running("attach") as visitor:
+        for line in visitor.stdout:
+            if "paused" in line:
+                break
+        subprocess.run([*PLANDECK, "cancel", "last"], cwd=ROOT, check=True, capture_output=True)
+        assert "1 failed, 2 cancelled" in visitor.communicate(timeout=30)[0]
+    wait_until_gone(mark)
+    assert visitor.returncode == 1
+
+
 # ── colour ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -230,7 +267,6 @@ def test_no_color_is_obeyed(plan: Write, monkeypatch: pytest.MonkeyPatch) -> Non
     [
         (signal.SIGINT, 130, "was cancelled"),
         (signal.SIGTERM, 143, "was interrupted"),
-        (signal.SIGHUP, 129, "was interrupted"),
     ],
 )
 def test_signal_stops_what_runs(plan: Write, number: signal.Signals, code: int, word: str) -> None:
@@ -255,17 +291,78 @@ def test_signal_that_nohup_ignores_stays_ignored(plan: Write) -> None:
     assert plandeck.returncode == 143
 
 
-def test_lost_terminal_stops_the_run(plan: Write) -> None:
+def assert_goes_on(pid: int, mark: str) -> None:
+    """The run of this task can be reached, and is cancelled."""
+    assert not is_gone(pid)
+    cancelled = subprocess.run(
+        [*PLANDECK, "cancel", "last"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert "is being cancelled" in cancelled.stdout
+    wait_until_gone(mark)
+
+
+def test_hangup_leaves_the_run_alone(plan: Write, mark: str) -> None:
+    """The command ends, but not with success: nobody has asked for less than the whole run."""
+    with running("run", plan(LONG)) as plandeck:
+        pid = pid_of_task(plandeck.stdout)
+        plandeck.send_signal(signal.SIGHUP)
+        rest, err = plandeck.communicate(timeout=30)
+    assert plandeck.returncode == 129
+    assert not rest
+    assert re.fullmatch(
+        r"plandeck: the terminal has gone; run \S+ goes on; to see it: plandeck attach \w+\n", err
+    )
+    assert_goes_on(pid, mark)
+
+
+def test_file_that_the_output_goes_to_is_written_after_a_hangup(
+    plan: Write, mark: str, tmp_path: Path
+) -> None:
+    gate, started = tmp_path / "gate", tmp_path / "started"
+    os.mkfifo(gate)
+    os.mkfifo(started)
+    path = plan(f"tasks: {{wait: {{run: 'echo up > {started}; cat {gate}'}}}}")
+    output = tmp_path / "events"
+    with output.open("w") as file, running("run", path, "--json", stdout=file.fileno()) as plandeck:
+        assert started.read_text() == "up\n"
+        plandeck.send_signal(signal.SIGHUP)
+        plandeck.communicate(timeout=30)
+    gate.write_text("go\n")
+    wait_until_gone(mark)
+    events = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert events[-1]["outcome"] == "success"
+
+
+def test_lost_terminal_leaves_the_run_alone(plan: Write, mark: str) -> None:
     """Also where no SIGHUP tells of it: the first line that cannot be written does."""
     ours, theirs = os.openpty()
     with running("run", plan(TALKATIVE), "--plain", "--speed", "100", stdout=theirs) as plandeck:
         os.close(theirs)
-        while b"pid " not in os.read(ours, 65536):
-            continue
+        text = b""
+        while not (found := re.search(rb"pid (\d+)", text)):
+            text += os.read(ours, 65536)
         os.close(ours)
         err = plandeck.stderr.read()
     assert plandeck.wait() == 129
-    assert not err
+    assert "goes on; to see it" in err
+    assert_goes_on(int(found[1]), mark)
+
+
+def test_lost_terminal_is_nothing_to_a_run_under_nohup(plan: Write, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    path = plan(f"tasks: {{wait: {{run: cat {gate}}}, after: {{run: 'true', needs: [wait]}}}}")
+    ours, theirs = os.openpty()
+    before = ["sh", "-c", 'trap "" HUP; exec "$@"', "-"]
+    with running("run", path, "--plain", before=before, stdout=theirs) as plandeck:
+        os.close(theirs)
+        while b"pid " not in os.read(ours, 65536):
+            continue
+        os.close(ours)
+        gate.write_text("go\n")
+        assert not plandeck.stderr.read()
+    assert plandeck.wait() == 0
 
 
 def test_second_interrupt_kills(plan: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from engine.errors import CommandRefused
 from engine.handle import RunHandle
 from engine.plan.model import Need, Plan, Task
 from engine.session import Run
-from tui.app import DETACHED
+from tui.app import DETACHED, HUNG_UP
 from tui.host import Request, host
 from tui.readonly import ReadOnlyRun
 from tui.report import Style
@@ -59,15 +59,15 @@ class Stubborn:
 class Console:
     """Stands in for the console app: `during` is what happens while it is open."""
 
-    during: Callable[[Console], Awaitable[None]]
+    during: Callable[[Console], Awaitable[str | None]]
 
     def __init__(self, run: RunHandle, *, can_detach: bool) -> None:
         assert not can_detach, "there is no launcher above a test"
         self.run = run
         self.left = anyio.Event()
 
-    async def run_async(self) -> None:
-        await type(self).during(self)
+    async def run_async(self) -> str | None:
+        return await type(self).during(self)
 
     def exit(self) -> None:
         self.left.set()
@@ -76,7 +76,9 @@ class Console:
 @pytest.fixture
 def console(monkeypatch: pytest.MonkeyPatch) -> type[Console]:
     kind = type("Console", (Console,), {})
-    monkeypatch.setitem(sys.modules, "tui.app", SimpleNamespace(ConsoleApp=kind, DETACHED=DETACHED))  # type: ignore[arg-type]
+    monkeypatch.setitem(
+        sys.modules, "tui.app", SimpleNamespace(ConsoleApp=kind, DETACHED=DETACHED, HUNG_UP=HUNG_UP)
+    )  # type: ignore[arg-type]
     return kind
 
 
@@ -152,6 +154,59 @@ async def test_signal_ends_run_and_console(
     out, err = capfd.readouterr()
     assert "2 cancelled" in out
     assert not err  # nothing is written over the console
+
+
+async def test_hangup_ends_a_run_that_cannot_be_left(
+    console: type[Console], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """There is no launcher above a test."""
+
+    async def hang_up(app: Console) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        await app.left.wait()
+        assert {task.state for task in app.run.snapshot().tasks} == {TaskState.RUNNING, TaskState.PENDING}
+
+    console.during = hang_up
+    assert await host(request(Gate()), Style(), Style()) == 129
+    assert "small was interrupted after" in capfd.readouterr().out
+
+
+async def test_lost_terminal_ends_a_run_that_cannot_be_left(console: type[Console]) -> None:
+    async def lose(app: Console) -> str:
+        return HUNG_UP
+
+    console.during = lose
+    assert await host(request(Gate()), Style(), Style()) == 129
+
+
+async def test_lost_terminal_is_nothing_to_a_run_that_ignores_hangups(
+    console: type[Console], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+
+    async def lose(app: Console) -> str:
+        gate.open.set()
+        return HUNG_UP
+
+    console.during = lose
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert await host(request(gate), Style(), Style()) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+async def test_hangup_after_the_end_changes_nothing(console: type[Console]) -> None:
+    gate = Gate()
+
+    async def look_and_hang_up(app: Console) -> None:
+        gate.open.set()
+        await app.run.wait()
+        os.kill(os.getpid(), signal.SIGHUP)
+        await app.left.wait()
+
+    console.during = look_and_hang_up
+    assert await host(request(gate), Style(), Style()) == 0
 
 
 async def test_signal_that_comes_twice_at_once_is_heeded_once(

@@ -11,6 +11,7 @@ from engine.core.inputs import CancelTask
 from engine.plan.model import Condition, Need, Plan, Retry, Shutdown, Simulation, StallMeasure, Task
 from tests.support.console import console
 from tests.support.run import FakeRun
+from tui.app import HUNG_UP
 from tui.screens.dialogs import Choices
 from tui.terminal import TerminalLost
 from tui.widgets.frame import PaneId
@@ -153,4 +154,5 @@ async def test_a_lost_terminal_ends_the_console(run: FakeRun) -> None:
         c.app.post_message(TerminalLost())
         await c.handled()
         assert c.app._exit
+        assert c.app.return_value == HUNG_UP
     assert run.commands == []

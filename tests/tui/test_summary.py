@@ -96,6 +96,7 @@ def test_failures_come_last_with_cause_last_lines_and_what_to_do(tmp_path: Path)
         *(f"    │ line {number}" for number in range(20 - LAST_LINES, 20)),
         f"    whole log: {tmp_path / '0.1'}",
         "",
+        "To run what failed again: plandeck retry 3f2a91bc",
         "To run it again: plandeck run 'my plan.yaml'",
     ]
 
