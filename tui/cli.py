@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from tui.goal_commands import goals
 from tui.history_commands import HISTORY_COMMANDS
 from tui.reopen_commands import REOPEN_COMMANDS
 from tui.streams import emit as _print
@@ -188,7 +189,7 @@ def completion(shell: str) -> None:
     _print(kind(cli, {}, "plandeck", "_PLANDECK_COMPLETE").source())
 
 
-for command in (*HISTORY_COMMANDS, *REOPEN_COMMANDS):
+for command in (*HISTORY_COMMANDS, *REOPEN_COMMANDS, goals):
     cli.add_command(command)
 
 

@@ -58,7 +58,7 @@ def runs(limit: int, as_json: bool, prune: bool, keep: int | None, older_than: f
         raise click.UsageError("--keep and --older-than go with --prune")
     if prune and as_json:
         raise click.UsageError("--prune and --json exclude each other")
-    with _history() as history:
+    with open_history() as history:
         if prune:
             return _prune(history, keep, older_than)
         records = history.runs(limit)
@@ -86,7 +86,7 @@ def show(run: str, as_json: bool) -> int:
     """
     from tui.history_view import Kept
 
-    with _history() as history:
+    with open_history() as history:
         kept = Kept.of(history, find(history, run))
     if as_json:
         from tui.history_json import shown_line
@@ -114,7 +114,7 @@ def logs(run: str, task: str, attempt: int | None, follow: bool) -> int:
     """
     from tui.log_output import print_log
 
-    with _history() as history:
+    with open_history() as history:
         print_log(history, find(history, run), task, attempt, follow=follow)
     return 0
 
@@ -128,7 +128,7 @@ def attach(run: str | None, read_only: bool) -> int:
     RUN is the id of a run, any beginning of it that no other has, or `last`; without it, the newest
     run that goes on. Without a terminal a line is printed for each change.
     """
-    with _history() as history:
+    with open_history() as history:
         record = find(history, run) if run is not None else _newest_alive(history)
         if record.holder is None:
             raise click.ClickException(_not_alive(record))
@@ -138,7 +138,7 @@ def attach(run: str | None, read_only: bool) -> int:
 
     from tui.visit import visit_living
 
-    with _plainly():
+    with plainly():
         return anyio.run(
             visit_living, directory, record, read_only, has_terminal(), style_of(sys.stdout),
             style_of(sys.stderr), backend="asyncio",
@@ -156,7 +156,7 @@ def replay(run: str, speed: float) -> int:
     """
     if not math.isfinite(speed):
         raise click.UsageError("--speed must be a finite number")
-    with _history() as history:
+    with open_history() as history:
         record = find(history, run)
         plan, events = history.plan(record.run_id), history.events(record.run_id)
         directory = history.directory
@@ -167,7 +167,7 @@ def replay(run: str, speed: float) -> int:
 
     from tui.visit import visit_recorded
 
-    with _plainly():
+    with plainly():
         return anyio.run(
             visit_recorded, directory, record, plan, events, speed, has_terminal(), style_of(sys.stdout),
             style_of(sys.stderr), backend="asyncio",
@@ -186,17 +186,18 @@ def find(history: History, run: str) -> RunRecord:
 
 
 @contextmanager
-def _history() -> Iterator[History]:
+def open_history() -> Iterator[History]:
     """The history of this user. What is wrong with it, or is asked of it, is told in one line."""
     from engine.store.history import History
     from engine.store.places import state_directory
 
-    with _plainly(), History(state_directory()) as history:
+    with plainly(), History(state_directory()) as history:
         yield history
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
+def plainly() -> Iterator[None]:
+    """Tell in one line what the engine refuses."""
     from engine.errors import PlandeckError
     from engine.view.text import one_line
 

@@ -10,7 +10,7 @@ import msgspec
 from engine.codec import SCHEMA
 from engine.core.records import AttemptRecord
 from engine.identity import task_id
-from engine.store.records import RunRecord
+from engine.store.records import GoalRecord, RunRecord
 from engine.view.task_view import TaskView
 from tui.history_view import Kept, status_of, why
 
@@ -47,6 +47,20 @@ def shown_line(kept: Kept) -> str:
             "diagnosis": diagnosis.defect,
             "counts": kept.view.counts,
             "tasks": [_task(kept, task) for task in kept.view.tasks],
+        }
+    ).decode()
+
+
+def goal_line(goal: GoalRecord) -> str:
+    """A goal as one object, with its last run as `run_line` has it."""
+    return msgspec.json.encode(
+        {
+            "schema": SCHEMA,
+            "goal": goal.goal,
+            "state": goal.state,
+            "since": _time(goal.since),
+            "runs": goal.runs,
+            "last_run": None if goal.last_run is None else _run(goal.last_run),
         }
     ).decode()
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from engine.errors import StoreError
 from engine.store.places import database_path, make_folder
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """What this program writes: the number of the last section in schema.sql."""
 
 PATIENCE: Final = 5.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,16 +13,17 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from engine.core.events import Event, TaskCompleted, TaskEvent, TaskFailed, TaskRetried
-from engine.errors import StoreError
+from engine.errors import CommandRefused, StoreError
 from engine.failure import failure_detail
 from engine.plan.graph import Graph
 from engine.plan.model import Plan
 from engine.store.database import intact, open_database, telling
+from engine.store.goals import GoalState, Step, take
 from engine.store.journal import RunColumns
 from engine.store.lock import holder_of
 from engine.store.places import database_path, run_directory
 from engine.store.prune import Pruned, prune
-from engine.store.records import Diagnosis, Failure, Gap, RunRecord
+from engine.store.records import Diagnosis, Failure, Gap, GoalMove, GoalRecord, RunRecord
 from engine.store.rows import Outline, decode_outlines, decode_plan, from_row, range_of
 from engine.view.run_view import RunView
 
@@ -68,11 +70,15 @@ class History:
 
     # ── which runs there are ────────────────────────────────────────────────────────────────────
 
-    def runs(self, limit: int | None = 50, *, plan: str | None = None) -> list[RunRecord]:
-        """The last runs, newest first. limit: None for all. plan: only runs of plans of this name."""
-        only, arguments = ("", []) if plan is None else ("WHERE plan = ?", [plan])
+    def runs(
+        self, limit: int | None = 50, *, plan: str | None = None, goal: str | None = None
+    ) -> list[RunRecord]:
+        """The last runs, newest first. limit: None for all. plan, goal: only runs of plans of this name, or
+        towards this goal."""
+        wanted = {column: value for column, value in (("plan", plan), ("goal", goal)) if value is not None}
+        only = f"WHERE {' AND '.join(f'{column} = ?' for column in wanted)} " if wanted else ""
         return self._records(
-            f"{only} ORDER BY number DESC LIMIT ?", *arguments, -1 if limit is None else limit
+            f"{only}ORDER BY number DESC LIMIT ?", *wanted.values(), -1 if limit is None else limit
         )
 
     def find(self, run: str) -> RunRecord:
@@ -172,6 +178,50 @@ class History:
         usual = median(matching)
         return [known.get(task.name, usual) for task in plan.tasks]
 
+    # ── goals ───────────────────────────────────────────────────────────────────────────────────
+
+    def goals(self) -> list[GoalRecord]:
+        """Every goal, the one that has moved last first."""
+        return self._goals("ORDER BY since DESC, number DESC")
+
+    def find_goal(self, goal: str) -> GoalRecord:
+        """The goal meant by its text, or by any beginning of it, in whatever case, that no other has.
+
+        Raises `StoreError` naming the candidates if it is not clear which.
+        """
+        known = self.goals()
+        wanted = goal.strip().casefold()
+        found = [one for one in known if one.goal == goal] or [
+            one for one in known if wanted and one.goal.casefold().startswith(wanted)
+        ]
+        if not found:
+            raise StoreError(f"no goal begins with {goal!r}: `plandeck goals` lists them")
+        if len(found) > 1:
+            candidates = [repr(one.goal) for one in found[:_CANDIDATES]]
+            raise StoreError(f"{goal!r} may be any of these: {', '.join(candidates)}")
+        return found[0]
+
+    def goal_moves(self, goal: GoalRecord) -> list[GoalMove]:
+        """How the goal came to where it stands, oldest first."""
+        rows = self._query(
+            "SELECT state, utc, run_id FROM goal_moves WHERE goal = ? ORDER BY number", goal.number
+        )
+        return [self._decode(lambda given: GoalMove(GoalState(given[0]), *given[1:]), row) for row in rows]
+
+    def abandon(self, goal: GoalRecord) -> None:
+        """Give a goal up. A run of it that goes on is left alone. Raises `CommandRefused` if it has been
+        achieved, or given up before."""
+        connection = self._connection()
+        if connection is None:
+            raise StoreError(f"there is no goal {goal.goal!r} in {self._path}")
+        with telling(self._path):
+            connection.execute("BEGIN IMMEDIATE")
+            moved = take(connection, goal.goal, Step.ABANDONED, time.time())
+            connection.execute("COMMIT")
+        if moved is None:
+            [now] = self._goals("WHERE number = ?", goal.number)
+            raise CommandRefused(f"the goal is {now.state} already")
+
     def prune(self, *, keep: int | None = None, older_than: float | None = None) -> Pruned:
         """Delete runs, with their events and logs: all but the newest `keep`, and all that ended (or, if
         they never did, began) more than `older_than` seconds ago. Never one that somebody has."""
@@ -207,6 +257,27 @@ class History:
             values |= self._so_far(values["number"])
         values["holder"] = holder_of(run_directory(self.directory, values["run_id"]))
         return self._decode(lambda given: msgspec.convert(given, RunRecord), values)
+
+    def _goals(self, which: str, *arguments: object) -> list[GoalRecord]:
+        rows = self._query(f"SELECT number, goal, state, since FROM goals {which}", *arguments)
+        return [self._decode(self._goal, row) for row in rows]
+
+    def _goal(self, row: Sequence[Any]) -> GoalRecord:
+        number, goal, state, since = row
+        state = GoalState(state)
+        if state is GoalState.ACTIVE:
+            unfinished = self._records("WHERE goal = ? AND outcome IS NULL", goal)
+            if not any(record.holder for record in unfinished):
+                state = GoalState.PENDING  # its engine was killed, and could not say so
+        [(runs,)] = self._query("SELECT count(*) FROM runs WHERE goal = ?", goal)
+        return GoalRecord(
+            number=number,
+            goal=goal,
+            state=state,
+            since=since,
+            runs=runs,
+            last_run=next(iter(self.runs(1, goal=goal)), None),
+        )
 
     def _so_far(self, number: int) -> dict[str, float]:
         """The counts and the duration of a run that has not ended."""

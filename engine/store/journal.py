@@ -11,9 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from engine.core.events import Event, PlanCompleted, PlanResumed
+from engine.core.events import Event, PlanCompleted, PlanResumed, PlanStarted
 from engine.errors import StoreError
 from engine.plan.model import FailureMode, Plan
+from engine.store import goals
 from engine.store.database import PATIENCE, explain, intact, open_database, telling
 from engine.store.places import database_path, run_directory
 from engine.store.rows import decode_plan, encode_plan, range_of, readable, seq_of, to_rows
@@ -33,6 +34,8 @@ _COMPLETED: Final = (
     "UPDATE runs SET ended = ?, outcome = ?, duration = ?,"
     " success = ?, failed = ?, skipped = ?, cancelled = ?, retried = ? WHERE number = ?"
 )
+
+_MILESTONES: Final = frozenset({PlanStarted, PlanCompleted, PlanResumed})
 
 
 class RunColumns(NamedTuple):
@@ -241,6 +244,8 @@ class Journal:
             f" VALUES ({', '.join('?' * len(RunColumns._fields))})",
             self._columns,
         )
+        if self._columns.goal is not None:
+            goals.enlist(connection, self._columns.goal, self._columns.created, self.run_id)
         return row.lastrowid or 0  # never 0 after an INSERT
 
     def _find_end(self, connection: sqlite3.Connection) -> None:
@@ -289,24 +294,32 @@ class Journal:
     def _insert(self, connection: sqlite3.Connection, events: Sequence[Event]) -> None:
         """Whatever fails in here, the connection is given up, and the transaction with it."""
         rows = list(to_rows(self._run, events))
-        ends = [event for event in events if type(event) is PlanCompleted or type(event) is PlanResumed]
-        if len(rows) == 1 and not ends and self._gap is None:
+        milestones = [event for event in events if type(event) in _MILESTONES]
+        if len(rows) == 1 and not milestones and self._gap is None:
             connection.execute(_TURN, rows[0])  # which is a transaction of its own
             return
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(_TURN, rows)
         if self._gap is not None:
             connection.execute("INSERT INTO gaps VALUES (?, ?, ?, ?)", (self._run, *self._gap, self.fault))
-        for event in ends:
-            values: tuple[Any, ...] = (None,) * 8
-            if isinstance(event, PlanCompleted):
-                values = (
-                    event.utc, event.outcome.value, event.duration,
-                    event.success, event.failed, event.skipped, event.cancelled, event.retried,
-                )  # fmt: skip
-            connection.execute(_COMPLETED, (*values, self._run))
+        for event in milestones:
+            self._mark(connection, event)
         connection.execute("COMMIT")
         self._gap = None
+
+    def _mark(self, connection: sqlite3.Connection, event: Event) -> None:
+        """The run has begun, ended, or goes on after its end."""
+        values: tuple[Any, ...] = (None,) * 8
+        if isinstance(event, PlanCompleted):
+            values = (
+                event.utc, event.outcome.value, event.duration,
+                event.success, event.failed, event.skipped, event.cancelled, event.retried,
+            )  # fmt: skip
+        connection.execute(_COMPLETED, (*values, self._run))
+        step = goals.step_of(event)
+        if step is not None and self._columns.goal is not None:
+            with intact(self._path):
+                goals.take(connection, self._columns.goal, step, event.utc, self.run_id)
 
     # ── trouble ─────────────────────────────────────────────────────────────────────────────────
 

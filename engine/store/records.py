@@ -8,6 +8,7 @@ from engine.core.records import AttemptRecord
 from engine.core.state import Outcome
 from engine.failure import FailureDetail
 from engine.plan.model import FailureMode
+from engine.store.goals import GoalState
 from engine.store.journal import digest_of
 from engine.store.lock import Holder
 
@@ -80,3 +81,27 @@ class Diagnosis(msgspec.Struct, frozen=True):
     failed_task_detail: FailureDetail | None
     failures: tuple[Failure, ...]
     defect: str | None
+
+
+class GoalRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One goal, in one line of a list.
+
+    since: when it came to this state, in seconds since the epoch. runs: how many runs of it are kept.
+    last_run: the newest of them.
+    """
+
+    number: int
+    goal: str
+    state: GoalState
+    since: float
+    runs: int
+    last_run: RunRecord | None
+
+
+class GoalMove(msgspec.Struct, frozen=True):
+    """A goal came to `state`. utc: seconds since the epoch. run_id: of the run that moved it, which may be
+    gone by now; None if a person did."""
+
+    state: GoalState
+    utc: float
+    run_id: str | None

@@ -58,3 +58,40 @@ CREATE TABLE gaps (
     reason TEXT NOT NULL,
     PRIMARY KEY (run, first)
 );
+
+-- version 2
+
+-- One row a goal, by its text. state: after its last move; ACTIVE may also mean that the engine of its
+-- run was killed. since: when it moved last, in seconds since the epoch.
+CREATE TABLE goals (
+    number INTEGER PRIMARY KEY,
+    goal TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    since REAL NOT NULL
+);
+
+-- Every move of a goal, in order. state: where it led. run_id: of the run that moved it, which may have been
+-- deleted since; NULL where a person did.
+CREATE TABLE goal_moves (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    goal INTEGER NOT NULL REFERENCES goals (number) ON DELETE CASCADE,
+    state TEXT NOT NULL,
+    utc REAL NOT NULL,
+    run_id TEXT
+);
+
+CREATE INDEX moves_of_a_goal ON goal_moves (goal, number);
+
+CREATE INDEX runs_of_a_goal ON runs (goal, number) WHERE goal IS NOT NULL;
+
+-- Of the goals that version 1 knew by name alone, the last run tells.
+INSERT INTO goals (goal, state, since)
+SELECT goal,
+       CASE WHEN outcome IS NULL THEN 'active' WHEN failed > 0 OR outcome = 'failed' THEN 'failed'
+            WHEN outcome = 'success' THEN 'achieved' ELSE 'pending' END,
+       coalesce(ended, created)
+FROM runs WHERE number IN (SELECT max(number) FROM runs WHERE goal IS NOT NULL GROUP BY goal);
+
+INSERT INTO goal_moves (goal, state, utc, run_id)
+SELECT goals.number, state, since, run_id
+FROM goals JOIN runs ON runs.number = (SELECT max(number) FROM runs WHERE runs.goal = goals.goal);
