@@ -9,11 +9,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.measure import Contender, Sample, command, interleave, median, table
 
+if TYPE_CHECKING:
+    from engine import Plan
+    from engine.store.journal import Journal
+
 WIDTH, SLOTS = 100, 8
+RUN_ID = "3f2a9c14-0000-4000-8000-000000000000"
 
 
 def needs_of(index: int) -> tuple[int, ...]:
@@ -26,22 +33,23 @@ def needs_of(index: int) -> tuple[int, ...]:
 
 def plandeck(count: int) -> None:
     """The whole engine: graph, scheduler, runner, workers, logs, event stream, one dispatcher call a task."""
-    import anyio
+    _engine(count, nullcontext())
 
-    from engine import Need, Plan, Simulation, Task, open_run
-    from engine.core.inputs import AttemptOutcome, OutcomeKind
-    from engine.dispatch.base import Attempt, Output
+
+def plandeck_journal(count: int) -> None:
+    """The same, and every event on disk before what depends on it starts."""
+    from engine.store.journal import Journal
+
+    with tempfile.TemporaryDirectory() as folder:
+        plan = _plan(count)
+        _engine(count, Journal.create(Path(folder), RUN_ID, plan), plan)
+
+
+def _plan(count: int) -> Plan:
+    from engine import Need, Plan, Simulation, Task
 
     nothing = Simulation(0.0)
-    done = AttemptOutcome(OutcomeKind.SUCCESS)
-
-    class Nothing:
-        async def run(self, attempt: Attempt, output: Output) -> AttemptOutcome:
-            output.started()
-            return done
-
-    memory = _memory()
-    plan = Plan(
+    return Plan(
         name="overhead",
         max_parallel=SLOTS,
         tasks=tuple(
@@ -52,16 +60,42 @@ def plandeck(count: int) -> None:
         ),
     )
 
+
+def _engine(count: int, keeping: AbstractContextManager[Journal | None], plan: Plan | None = None) -> None:
+    import anyio
+
+    from engine import open_run
+    from engine.core.inputs import AttemptOutcome, OutcomeKind
+    from engine.dispatch.base import Attempt, Output
+
+    done = AttemptOutcome(OutcomeKind.SUCCESS)
+
+    class Nothing:
+        async def run(self, attempt: Attempt, output: Output) -> AttemptOutcome:
+            output.started()
+            return done
+
+    memory = _memory()
+    plan = plan or _plan(count)
+
     async def main() -> None:
         began, cpu = time.perf_counter(), time.process_time()
-        async with open_run(plan, dispatchers={"local": Nothing()}, directory=Path("nowhere")) as run:
+        async with open_run(
+            plan,
+            dispatchers={"local": Nothing()},
+            directory=Path("nowhere"),
+            run_id=RUN_ID,
+            journal=journal.commit if journal else None,
+        ) as run:
             result = await run.wait()
             spent, cpu = time.perf_counter() - began, time.process_time() - cpu
             grown = _memory() - memory
         assert result.success == count
         print(json.dumps({"us": spent / count * 1e6, "cpu_us": cpu / count * 1e6, "kb": grown / count}))
 
-    anyio.run(main)
+    with keeping as journal:
+        anyio.run(main)
+        assert journal is None or journal.missing == 0
 
 
 def graphlib_asyncio(count: int) -> None:
@@ -170,10 +204,12 @@ def _memory() -> float:
 
 
 WORK = {
-    work.__name__: work for work in (plandeck, graphlib_asyncio, dask_threaded, dask_distributed, doit, luigi)
+    work.__name__: work
+    for work in (plandeck, plandeck_journal, graphlib_asyncio, dask_threaded, dask_distributed, doit, luigi)
 }
 SIZES = {
     "plandeck": (1_000, 10_000, 100_000, 1_000_000),
+    "plandeck_journal": (1_000, 10_000, 100_000),
     "graphlib_asyncio": (1_000, 10_000, 100_000),
     "dask_threaded": (1_000, 10_000),
     "dask_distributed": (1_000, 10_000),
@@ -187,10 +223,7 @@ def report(rounds: int, python: str, *, most: int) -> str:
     """Measure, and return the table. python: an interpreter with the peers. most: the largest size."""
     contenders = []
     for name, sizes in SIZES.items():
-        if (
-            name in PEERS
-            and subprocess.run([python, "-c", f"import {PEERS[name]}"], capture_output=True).returncode
-        ):
+        if name in PEERS and not _has(python, PEERS[name]):
             print(f"  {name}: missing: {PEERS[name]} is not installed for {python}", file=sys.stderr)
             continue
         for count in sizes:

@@ -35,6 +35,7 @@ from engine.errors import CommandRefused
 from engine.logs import AttemptLog
 from engine.secrets import Mask
 from engine.stream import EventStream
+from engine.wakeup import Wakeup, wakeup_type
 
 logger = logging.getLogger(__name__)
 
@@ -122,15 +123,15 @@ class Runner:
         self._outputs_path = outputs_path
         self._inbox: deque[Input | _Request] = deque()
         self._asked: list[_Request] = []
-        self._posted: anyio.Event | None = None
+        self._posted: Wakeup | None = None
         self._work: deque[Flight] = deque()
-        self._idle: list[anyio.Event] = []
+        self._idle: list[Wakeup] = []
         self._closing = False
         self._reached = 0.0
         self._alarm_at = math.inf
         self._quiet: list[anyio.Event] = []
-        # the classes of the backend in use: looking it up anew for every event costs more than the event
-        self._new_event = type(anyio.Event())
+        # the classes of the backend in use: looking it up anew for every one costs more than the thing itself
+        self._new_wakeup = wakeup_type()
         self._new_scope = type(anyio.CancelScope())
 
     def post(self, report: Report) -> None:
@@ -250,9 +251,9 @@ class Runner:
         if deadline is not None and deadline < self._alarm_at:
             self._alarm_at = deadline
             alarm.deadline = self._clock.deadline(deadline)
-        self._posted = posted = self._new_event()
+        self._posted = posted = self._new_wakeup()
         try:
-            await posted.wait()
+            await posted
         finally:
             self._posted = None
 
@@ -309,20 +310,17 @@ class Runner:
             stopped: Flight | None = None
             with scope:
                 while not scope.cancel_called:
-                    flight = await self._next_flight()
+                    while not self._work:
+                        wanted = self._new_wakeup()
+                        self._idle.append(wanted)
+                        await wanted
+                    flight = self._work.popleft()
                     flight.scope, stopped = scope, flight
                     outcome = _STOPPED if flight.is_stopped else await self._fly(flight)
                     stopped = None
                     self._land(flight, outcome)
             if stopped is not None:
                 self._land(stopped, _STOPPED)
-
-    async def _next_flight(self) -> Flight:
-        while not self._work:
-            wanted = self._new_event()
-            self._idle.append(wanted)
-            await wanted.wait()
-        return self._work.popleft()
 
     async def _fly(self, flight: Flight) -> AttemptOutcome:
         executor = flight.attempt.task.executor

@@ -10,6 +10,8 @@ from typing import Final, Protocol
 
 import anyio
 
+from engine.wakeup import Wakeup, wakeup_type
+
 READABLE: Final = getattr(select, "EPOLLIN", 1)
 
 
@@ -44,16 +46,16 @@ class PortablePoller:
 class Signal:
     """Something to wait for: once set, it stays set. Cheaper than an event where nobody waits yet."""
 
-    __slots__ = ("event", "is_set")
+    __slots__ = ("is_set", "wakeup")
 
     def __init__(self) -> None:
         self.is_set = False
-        self.event: anyio.Event | None = None
+        self.wakeup: Wakeup | None = None
 
     def set(self) -> None:
         self.is_set = True
-        if self.event is not None:
-            self.event.set()
+        if self.wakeup is not None:
+            self.wakeup.set()
 
 
 class Readiness:
@@ -72,6 +74,7 @@ class Readiness:
         self._followers: dict[Signal, None] = {}  # in the order in which they came
         self._loop: asyncio.AbstractEventLoop | None = None  # that watches the poll
         self._is_led = False
+        self._new_wakeup: type[Wakeup] | None = None  # known once a loop runs
 
     def add(self, fd: int, callback: Callable[[], object]) -> None:
         """callback: must not raise, and must read or remove, or it is called again in the next turn."""
@@ -100,7 +103,7 @@ class Readiness:
                     await self._lead()
         finally:
             if self._followers and not self._is_led and self._loop is None:
-                next(iter(self._followers)).event.set()  # type: ignore[union-attr]
+                next(iter(self._followers)).wakeup.set()  # type: ignore[union-attr]
 
     async def _lead(self) -> None:
         self._is_led = True
@@ -117,13 +120,15 @@ class Readiness:
                 callback()
 
     async def _follow(self, signal: Signal) -> None:
-        signal.event = anyio.Event()
+        if self._new_wakeup is None:
+            self._new_wakeup = wakeup_type()
+        signal.wakeup = wakeup = self._new_wakeup()
         self._followers[signal] = None
         try:
-            await signal.event.wait()
+            await wakeup
         finally:
             del self._followers[signal]
-            signal.event = None
+            signal.wakeup = None
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
