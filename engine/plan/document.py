@@ -142,6 +142,28 @@ class DefaultsSection(Section):
     executor: Executor | None = Field(default=None, description="Where it is run.")
 
 
+class HooksSection(Section):
+    """Commands that are told how a run fares: by their environment, and by JSON on their stdin."""
+
+    success: Run | None = Field(default=None, description="When the run has succeeded.")
+    failure: Run | None = Field(default=None, description="When it has failed, or was interrupted.")
+    stall: Run | None = Field(default=None, description="When a task has stalled.")
+    unhealthy: Run | None = Field(
+        default=None, description="When something has stalled and less than half of what began is well."
+    )
+    timeout: HookTime | None = Field(default=None, description="The time that a hook may take.")
+
+
+class ProfileSection(DefaultsSection):
+    """A set of settings under a name, that a plan can choose; also the defaults of `config.toml`."""
+
+    failure_mode: FailureMode | None = Field(
+        default=None, description="What one failed task means for the others."
+    )
+    max_parallel: Slots | None = Field(default=None, description="How many tasks run at the same time.")
+    hooks: HooksSection | None = Field(default=None, description="Commands that are told how a run fares.")
+
+
 class TaskSection(DefaultsSection):
     """One task: exactly one of run and simulate."""
 
@@ -165,18 +187,6 @@ class TaskSection(DefaultsSection):
     description: Text | None = Field(default=None, description="For people.")
 
 
-class HooksSection(Section):
-    """Commands that are told how a run fares: by their environment, and by JSON on their stdin."""
-
-    success: Run | None = Field(default=None, description="When the run has succeeded.")
-    failure: Run | None = Field(default=None, description="When it has failed, or was interrupted.")
-    stall: Run | None = Field(default=None, description="When a task has stalled.")
-    unhealthy: Run | None = Field(
-        default=None, description="When something has stalled and less than half of what began is well."
-    )
-    timeout: HookTime | None = Field(default=None, description="The time that a hook may take.")
-
-
 class PlanSection(Section):
     """A plan: a graph of tasks that plandeck runs."""
 
@@ -195,6 +205,12 @@ class PlanSection(Section):
     env: Environment | None = Field(default=None, description="Environment variables for every task.")
     secrets: list[VariableName] | None = Field(
         default=None, description="Environment variables whose values are neither shown nor kept."
+    )
+    profile: Text | None = Field(
+        default=None, description="The profile whose settings hold where this plan has none of its own."
+    )
+    profiles: dict[str, ProfileSection] | None = Field(
+        default=None, description="Profiles of this plan, beside those of the user."
     )
     defaults: DefaultsSection | None = Field(
         default=None, description="Settings for every task that has none of its own."

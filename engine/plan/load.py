@@ -15,26 +15,30 @@ from engine.errors import Fault, PlanInvalid
 from engine.plan.compose import Tree, compose, line_and_column
 from engine.plan.document import PlanSection
 from engine.plan.graph import Graph
-from engine.plan.model import Plan
-from engine.plan.resolve import resolve
+from engine.plan.levels import Levels, UnknownProfile, flat, layered, levels_of, plan_fields
+from engine.plan.model import FailureMode, Plan
+from engine.plan.resolve import MAX_PARALLEL, resolve
 from engine.plan.rules import Finding, broken_rules, explained, references, tangled_needs
 from engine.plan.source import decoded, read_source
 from engine.plan.spelling import escaped
 from engine.plan.values import name_fault
 from engine.plan.wfformat import Recording, read_workflow
 
+NO_LEVELS: Final = Levels()
 
-def load_plan(path: str | os.PathLike[str]) -> Plan:
+
+def load_plan(path: str | os.PathLike[str], *, levels: Levels = NO_LEVELS) -> Plan:
     """The plan in a file: YAML, JSON, or a recorded workflow in WfFormat.
 
-    Raises `PlanInvalid` with every fault, each with file, line and column; the file is named as it was given.
+    levels: what is set elsewhere. Raises `PlanInvalid` with every fault, each with file, line and column;
+    the file is named as it was given.
     """
     name = os.fspath(path)
     file = escaped(name)
     with _collector_paused():
         text = read_source(name, file)
         full = Path(name).absolute()
-        return _Origin(file, full.parent, full).plan(text)
+        return _Origin(file, full.parent, full, levels).plan(text)
 
 
 def parse_plan(
@@ -42,16 +46,17 @@ def parse_plan(
     *,
     source: str = "plan",
     directory: str | os.PathLike[str] = ".",
+    levels: Levels = NO_LEVELS,
 ) -> Plan:
     """As `load_plan`, of text or of values as they would stand in a file.
 
     source: the name in faults, and the plan's own if it gives itself none. directory: where its
     relative paths begin.
     """
-    origin = _Origin(escaped(source), Path(directory).absolute(), None)
+    origin = _Origin(escaped(source), Path(directory).absolute(), None, levels)
     with _collector_paused():
         if isinstance(content, Mapping):
-            findings = [*broken_rules(content), *references(content)]
+            findings = [*origin.broken_rules(content), *references(content)]
             return origin.document(content, findings, None)
         return origin.plan(decoded(content, origin.file) if isinstance(content, bytes) else content)
 
@@ -61,11 +66,13 @@ MOST: Final = 1_000
 
 
 class _Origin(NamedTuple):
-    """Where a plan comes from. file: its name in faults. directory, path: absolute."""
+    """Where a plan comes from. file: its name in faults. directory, path: absolute. levels: what is set
+    outside it."""
 
     file: str
     directory: Path
     path: Path | None
+    levels: Levels
 
     def plan(self, text: str) -> Plan:
         """The plan that stands in the text of a file."""
@@ -75,17 +82,20 @@ class _Origin(NamedTuple):
         if not isinstance(tree.root, Mapping):
             fault = Fault(self.file, *tree.place(()), "a plan must be a mapping, with the key 'tasks'")
             raise PlanInvalid([*tree.faults, fault])
-        findings = [*broken_rules(tree.root)]
+        findings = [*self.broken_rules(tree.root)]
         if "${{" in text:
             findings += references(tree.root)
         return self.document(tree.root, findings, tree)
+
+    def broken_rules(self, document: Mapping[str, Any]) -> Iterator[Finding]:
+        return broken_rules(document, retries="retry.limit" in flat(self.levels.defaults))
 
     def document(self, document: Mapping[str, Any], findings: list[Finding], tree: Tree | None) -> Plan:
         """The plan that the document describes, or everything that is wrong with it.
 
         findings: what is known already. tree: where everything stands, if it comes from text.
         """
-        section, hidden = None, 0
+        section, settings, hidden = None, None, 0
         try:
             section = PlanSection.model_validate(document)
         except ValidationError as error:
@@ -94,16 +104,23 @@ class _Origin(NamedTuple):
             details = [one for one in details if tree is None or one["input"] is not None]
             findings += map(explained, details[:MOST])
             hidden = len(details[MOST:])
+        else:
+            try:
+                settings = layered(levels_of(section, self.levels))
+            except UnknownProfile as unknown:
+                findings.append(Finding(("profile",), str(unknown)))
 
         def tangles() -> list[Fault]:
             return self.faults(tangled_needs(document), tree)
 
-        if section is None or findings or (tree is not None and tree.faults):
+        if section is None or settings is None or findings or (tree is not None and tree.faults):
             faults = [*(tree.faults if tree else ()), *self.faults(findings, tree), *tangles()]
             raise PlanInvalid(self.told(faults, hidden))
         lines = tree.root["tasks"].marks if tree is not None else {}
         plan = resolve(
             section,
+            settings,
+            self.levels.command_line,
             name=self.stem,
             directory=str(self.directory),
             source=None if self.path is None else str(self.path),
@@ -123,9 +140,13 @@ class _Origin(NamedTuple):
 
         if recording.findings:
             raise PlanInvalid(self.told(faults(recording.findings)))
+        settings, origins = layered(levels_of(None, self.levels))
         plan = Plan(
             name=recording.name or self.stem,
             tasks=tuple(recording.tasks),
+            failure_mode=settings.failure_mode or FailureMode.FAIL_FAST,
+            max_parallel=settings.max_parallel or MAX_PARALLEL,
+            origins={field: name for field, name in origins.items() if field in plan_fields()},
             directory=str(self.directory),
             source=None if self.path is None else str(self.path),
         )

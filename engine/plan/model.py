@@ -98,7 +98,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     env: over that of its scope. scope: number of the plan that it belongs to, 0 for the one that is run,
     n for `Plan.subplans[n - 1]`. group: the name that it shares with the other members of its matrix,
     None for a task of its own. matrix: by key, what this member of a matrix has. line: where it stands
-    in its file, 0 if it came from elsewhere.
+    in its file, 0 if it came from elsewhere. given: the settings that it has itself, "timeout" or
+    "retry.limit"; the others come from the levels that the `origins` of its plan name.
 
     The text in run, arguments, working_dir and env may hold references (`engine.plan.references`); for
     each attempt a dispatcher is given a task without (`engine.plan.rendering`).
@@ -126,6 +127,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     group: str | None = None
     matrix: dict[str, str] | None = None
     line: int = 0
+    given: tuple[str, ...] = ()
 
     @property
     def type(self) -> str:
@@ -154,16 +156,17 @@ class Subplan(msgspec.Struct, frozen=True, kw_only=True):
     max_parallel: int = 4
     params: dict[str, str] = {}
     outputs: dict[str, str] = {}
+    origins: dict[str, str] = {}
     env: dict[str, str] = {}
     directory: str = "."
     source: str | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole plan. params: by name, as they are. env: for every task, with references to params. directory:
-    where relative paths begin. source: its file. secrets: names of environment variables whose values are
-    neither shown nor kept. subplans: every scope but the outermost, each after the one around it. hooks:
-    for the whole run."""
+    """A whole plan. params: by name, as they are. origins: by setting, the level that it comes from
+    (`engine.plan.levels`). env: for every task, with references to params. directory: where relative paths
+    begin. source: its file. secrets: names of environment variables whose values are neither shown nor
+    kept. subplans: every scope but the outermost, each after the one around it. hooks: for the whole run."""
 
     name: str
     tasks: tuple[Task, ...]
@@ -171,6 +174,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     failure_mode: FailureMode = FailureMode.FAIL_FAST
     max_parallel: int = 4
     params: dict[str, str] = {}
+    origins: dict[str, str] = {}
     env: dict[str, str] = {}
     directory: str = "."
     source: str | None = None

@@ -13,11 +13,13 @@ from engine.plan.document import (
     DefaultsSection,
     HooksSection,
     PlanSection,
+    ProfileSection,
     RetrySection,
     Section,
     ShutdownSection,
     TaskSection,
 )
+from engine.plan.levels import Layered, flat
 from engine.plan.model import (
     DEFAULT_SHUTDOWN,
     NO_HOOKS,
@@ -34,39 +36,51 @@ from engine.plan.model import (
     Task,
 )
 
+_SETTINGS: Final = frozenset(DefaultsSection.model_fields)
+
 STALL_AFTER: Final = 30.0
 PRIORITY: Final = 50
 MAX_PARALLEL: Final = 4
 
 
 def resolve(
-    document: PlanSection, *, name: str, directory: str, source: str | None, lines: Mapping[str, int]
+    document: PlanSection,
+    settings: Layered,
+    command_line: ProfileSection,
+    *,
+    name: str,
+    directory: str,
+    source: str | None,
+    lines: Mapping[str, int],
 ) -> Plan:
     """The plan that `document` describes.
 
-    name: for a plan that gives itself none. directory: absolute; where relative paths begin. source: the
-    plan's file. lines: where each task stands in it.
+    settings: of all levels. command_line: stands above what a task says itself. name: for a plan that
+    gives itself none. directory: absolute; where relative paths begin. source: the plan's file. lines:
+    where each task stands in it.
     """
-    defaults = _Defaults(document, directory)
+    common, origins = settings
+    defaults = _Defaults(common, command_line, directory)
     return Plan(
         name=document.name or name,
         tasks=tuple([defaults.task(name, task, lines.get(name, 0)) for name, task in document.tasks.items()]),
         goal=document.goal,
-        failure_mode=document.failure_mode or FailureMode.FAIL_FAST,
-        max_parallel=document.max_parallel or MAX_PARALLEL,
+        failure_mode=common.failure_mode or FailureMode.FAIL_FAST,
+        max_parallel=common.max_parallel or MAX_PARALLEL,
+        origins=origins,
         env=document.env or {},
         secrets=tuple(dict.fromkeys(document.secrets or ())),
         directory=directory,
         source=source,
-        hooks=_hooks(document.hooks),
+        hooks=_hooks(common.hooks),
     )
 
 
 class _Defaults:
     """Makes tasks. Equal parts of them are shared, so that ten thousand tasks stay small."""
 
-    def __init__(self, document: PlanSection, directory: str) -> None:
-        given = document.defaults or DefaultsSection()
+    def __init__(self, given: DefaultsSection, command_line: DefaultsSection, directory: str) -> None:
+        self.above = {name: getattr(command_line, name) for name in command_line.model_fields_set}
         self.directory = Path(directory)
         self.needs: dict[tuple[str, Condition], Need] = {}
         self.retries: dict[RetrySection | int | None, Retry] = {None: NO_RETRY}
@@ -78,10 +92,13 @@ class _Defaults:
         self.priority = PRIORITY if given.priority is None else given.priority
         self.working_dir = self.folder(given.working_dir, directory)
         self.executor = given.executor or "local"
-        skip = document.skip_on_failure if given.skip_on_failure is None else given.skip_on_failure
-        self.skip_on_failure = bool(skip)
+        self.skip_on_failure = bool(given.skip_on_failure)
 
     def task(self, name: str, section: TaskSection, line: int) -> Task:
+        own = section.model_fields_set & _SETTINGS
+        given = tuple(flat(section)) if own else ()
+        if self.above:
+            section = section.model_copy(update=self.above)
         run, skip = section.run, section.skip_on_failure
         return Task(
             name=name,
@@ -100,6 +117,7 @@ class _Defaults:
             executor=section.executor or self.executor,
             description=section.description or "",
             line=line,
+            given=given,
         )
 
     def needed(self, section: TaskSection) -> tuple[Need, ...]:

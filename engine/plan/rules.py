@@ -5,13 +5,21 @@ Everything is found in one pass and nothing raises; each finding says where in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from pydantic_core import ErrorDetails
 
 from engine.plan.compose import Path, Plain
-from engine.plan.document import BRANCH, SECTIONS, DefaultsSection, PlanSection, Section, TaskSection
+from engine.plan.document import (
+    BRANCH,
+    SECTIONS,
+    DefaultsSection,
+    PlanSection,
+    ProfileSection,
+    Section,
+    TaskSection,
+)
 from engine.plan.model import Condition, FailureMode, StallMeasure
 from engine.plan.spelling import Speller, quoted
 from engine.plan.tangle import find_tangles
@@ -25,8 +33,6 @@ LATER: Final = {
     "with": "parameters are",
     "matrix": "matrix tasks are",
     "params": "parameters are",
-    "profile": "profiles are",
-    "profiles": "profiles are",
 }
 """Keys that have a meaning, but not yet a deed: they are refused: a plan must not half work."""
 
@@ -117,8 +123,8 @@ def _unknown(path: Path) -> str:
         section = PlanSection
     elif len(path) == 2:
         section = SECTIONS.get(str(path[0]), DefaultsSection)
-    elif len(path) == 3 and path[0] == "tasks":
-        section = TaskSection
+    elif len(path) == 3 and path[0] in ("tasks", "profiles"):
+        section = TaskSection if path[0] == "tasks" else ProfileSection
     else:
         section = SECTIONS[str(path[-2])]
     key = str(path[-1])
@@ -130,12 +136,14 @@ def _unknown(path: Path) -> str:
 # ── rules that span several keys ────────────────────────────────────────────────────────────────
 
 
-def broken_rules(document: Mapping[str, Any]) -> Iterator[Finding]:
-    """Findings that no single value shows. document: as composed, whether or not pydantic likes it."""
+def broken_rules(document: Mapping[str, Any], *, retries: bool = False) -> Iterator[Finding]:
+    """Findings that no single value shows. document: as composed, whether or not pydantic likes it.
+    retries: whether a limit of retries is set outside the plan's file."""
     tasks = document.get("tasks")
     if not isinstance(tasks, Mapping):
         return
-    default_limit = _retry_limit(document.get("defaults"))
+    sections = (document.get("defaults"), *_sections(document.get("profiles")))
+    retries = retries or any(_retry_limit(section) is not None for section in sections)
     for name, task in tasks.items():
         path = ("tasks", name)
         if isinstance(name, str) and (fault := task_name_fault(name)):
@@ -154,8 +162,12 @@ def broken_rules(document: Mapping[str, Any]) -> Iterator[Finding]:
                 (*path, "depends_on"), "depends_on is another spelling of needs; give one of them", key=True
             )
         retry = task.get("retry")
-        if isinstance(retry, Mapping) and "limit" not in retry and default_limit is None:
+        if isinstance(retry, Mapping) and "limit" not in retry and not retries:
             yield Finding((*path, "retry"), "retry without a limit would never retry; give it one", key=True)
+
+
+def _sections(profiles: object) -> Iterable[object]:
+    return profiles.values() if isinstance(profiles, Mapping) else ()
 
 
 def _retry_limit(defaults: object) -> object:

@@ -69,8 +69,18 @@ IN_THE_PLAN = {
     "params: {a: b}": "1:1: parameters are not supported yet",
     "secrets: A": "1:10: secrets must be a list, not 'A'",
     "secrets: [A=b]": "1:11: secrets[0] cannot hold a variable named 'A=b'",
-    "profile: cautious": "1:1: profiles are not supported yet",
-    "profiles: {}": "1:1: profiles are not supported yet",
+    "profile: cautious": "1:10: there is no profile 'cautious'; there are none",
+    "profile: cautios\nprofiles: {cautious: {}}": (
+        "1:10: there is no profile 'cautios', did you mean 'cautious'?"
+    ),
+    "profile: x\nprofiles: {cautious: {}, bold: {}}": (
+        "1:10: there is no profile 'x'; there are 'cautious', 'bold'"
+    ),
+    "profiles: {cautious: {max_paralel: 3}}": (
+        "1:23: unknown key 'max_paralel', did you mean 'max_parallel'?"
+    ),
+    "profiles: {cautious: {max_parallel: 33}}": "1:37: max_parallel must be at most 32, not 33",
+    "profiles: {cautious: {retry: {limt: 3}}}": "1:31: unknown key 'limt', did you mean 'limit'?",
     # values
     "name: ''": "1:7: name must not be empty",
     'name: "a\\tb"': "1:7: name must not hold control characters",
