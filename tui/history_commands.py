@@ -15,6 +15,7 @@ from tui.streams import emit, has_terminal, style_of
 if TYPE_CHECKING:
     from engine.store.history import History
     from engine.store.records import RunRecord
+    from tui.preferences import Preferences
 
 EXIT_FAULT: Final = 2
 _FACTOR: Final = click.FloatRange(min=0, min_open=True)
@@ -138,10 +139,11 @@ def attach(run: str | None, read_only: bool) -> int:
 
     from tui.visit import visit_living
 
+    console = _console()
     with plainly():
         return anyio.run(
-            visit_living, directory, record, read_only, has_terminal(), style_of(sys.stdout),
-            style_of(sys.stderr), backend="asyncio",
+            visit_living, directory, record, read_only, console, style_of(sys.stdout), style_of(sys.stderr),
+            backend="asyncio",
         )  # fmt: skip
 
 
@@ -167,9 +169,10 @@ def replay(run: str, speed: float) -> int:
 
     from tui.visit import visit_recorded
 
+    console = _console()
     with plainly():
         return anyio.run(
-            visit_recorded, directory, record, plan, events, speed, has_terminal(), style_of(sys.stdout),
+            visit_recorded, directory, record, plan, events, speed, console, style_of(sys.stdout),
             style_of(sys.stderr), backend="asyncio",
         )  # fmt: skip
 
@@ -205,6 +208,15 @@ def plainly() -> Iterator[None]:
         yield
     except PlandeckError as error:
         raise click.ClickException(one_line(str(error))) from error
+
+
+def _console() -> Preferences | None:
+    """How the console is wanted, None where none can be opened."""
+    if not has_terminal():
+        return None
+    from tui.preferences import users_preferences
+
+    return users_preferences()
 
 
 def _prune(history: History, keep: int | None, older_than: float | None) -> int:

@@ -26,6 +26,7 @@ from engine.plan.model import FailureMode, Plan
 from engine.store.places import socket_path
 from engine.view.run_view import RunView
 from tui.marks import short_id
+from tui.preferences import Preferences
 from tui.readonly import ReadOnlyRun
 from tui.report import JsonReport, PlainReport, Report, Style
 from tui.summary import summary
@@ -54,7 +55,8 @@ class Request(NamedTuple):
     """What the command line asks for.
 
     subject: a plan to run, or the id of a kept run to go on with. again: the argv that asks for the same
-    once more. first: what to do before anything else. detach: give the shell back at once.
+    once more. first: what to do before anything else. detach: give the shell back at once. preferences:
+    how the console is wanted.
     """
 
     subject: Plan | str
@@ -69,6 +71,7 @@ class Request(NamedTuple):
     json: bool = False
     read_only: bool = False
     dispatchers: Mapping[str, TaskDispatcher] | None = None
+    preferences: Preferences | None = None
 
 
 async def host(request: Request, out: Style, err: Style) -> int:
@@ -188,7 +191,11 @@ class _Hosting:
         )
 
         run = ReadOnlyRun(self._run) if self._request.read_only else self._run
-        app = ConsoleApp(run, can_detach=launcher.can_detach() and self._is_reachable)
+        app = ConsoleApp(
+            run,
+            can_detach=launcher.can_detach() and self._is_reachable,
+            preferences=self._request.preferences,
+        )
 
         async def leave_when_told() -> None:
             await self._signalled.wait()
@@ -203,7 +210,7 @@ class _Hosting:
             group.start_soon(leave_when_told)
             group.start_soon(leave_when_hung_up)
             self._on_screen = True
-            left = await app.run_async()
+            left = await app.show()
             self._on_screen = False
             group.cancel_scope.cancel()
         if left == HUNG_UP or self._hung_up.is_set():

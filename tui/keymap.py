@@ -23,6 +23,15 @@ class Place(Enum):
     DIALOG = "dialogs"
 
 
+TOGETHER: Final = (
+    (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.TASKS, Place.TREE),
+    (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.TASKS, Place.TABLE),
+    (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.LOG),
+    (Place.ANYWHERE, Place.DIALOG, Place.LIST),
+)
+"""The places whose keys are heard at the same time."""
+
+
 class Group(StrEnum):
     """The headings of help and palette, in their order."""
 
@@ -83,6 +92,7 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
         ("pane.next", "tab", "pane(1)", "next pane", "To the next pane."),
         ("pane.previous", "shift+tab", "pane(-1)", "previous pane", "To the pane before."),
         ("zoom", "z", "zoom", "zoom", "Give the screen to this pane, and back."),
+        ("stream", "s", "stream", "plain lines", "Plain lines of this run, and back with any key."),
         ("task.log", "l", "log", "log", "Show the log of the selected task."),
         ("task.details", "d", "details", "details", "Its needs, settings and attempts."),
     )),
@@ -176,6 +186,37 @@ TASK_HINTS: Final = (
 )
 """In tree and table, most important first; the last two are shown at any width."""
 
+TROUBLE_HINTS: Final = (
+    Hint(("find.trouble",)),
+    Hint(("task.retry",)),
+    Hint(("task.log",)),
+    Hint(("plan.pause",)),
+    Hint(("task.cancel",)),
+    Hint(("plan.mode",), "mode"),
+    Hint(("commands",), "more"),
+    Hint(("task.retry-all",)),
+    Hint(("task.details",)),
+    Hint(("find",)),
+    Hint(("plan.slots-up", "plan.slots-down"), "slots"),
+    Hint(("zoom",)),
+    *_ALWAYS,
+)
+"""The same once something has failed or stalled."""
+
+OVER_HINTS: Final = (
+    Hint(("find.trouble",)),
+    Hint(("task.retry",)),
+    Hint(("task.log",)),
+    Hint(("task.details",)),
+    Hint(("find",)),
+    Hint(("plan.retry-failed",), "all failed"),
+    Hint(("commands",), "more"),
+    Hint(("task.retry-all",)),
+    Hint(("zoom",)),
+    *_ALWAYS,
+)
+"""The same once the run is over."""
+
 LOG_HINTS: Final = (
     Hint(("log.follow",)),
     Hint(("log.wrap",)),
@@ -217,7 +258,7 @@ def effective(remapped: Mapping[str, str] | None = None) -> dict[str, str]:
     return {key.id: changed.get(key.id, key.keys) for key in KEYMAP}
 
 
-_SHOWN: Final[dict[str, str]] = {
+SHOWN: Final[dict[str, str]] = {
     "question_mark": "?",
     "colon": ":",
     "slash": "/",
@@ -254,5 +295,5 @@ def first(keys: str) -> str:
 
 
 def _one(key: str) -> str:
-    parts = [_SHOWN.get(part, part) for part in key.split("+")]
+    parts = [SHOWN.get(part, part) for part in key.split("+")]
     return "+".join([*parts[:-1], parts[-1].upper()] if len(parts) > 1 and len(parts[-1]) == 1 else parts)

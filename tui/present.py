@@ -12,7 +12,7 @@ from typing import Final
 from rich.cells import cell_len
 from rich.style import Style
 from textual.color import Color, ColorParseError
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 from textual.widget import Widget
 
 from engine.core.state import TaskState
@@ -53,6 +53,11 @@ LIGHT: Final = Theme(
     panel="#e4e7ea",
     variables={"muted": "#5d6670", "cancelled": "#7a3fb0", "line": "#b4bbc3", "cursor": "#cfe2fb"},
 )
+
+
+def themes() -> set[str]:
+    """The names of all themes, ours and Textual's."""
+    return {DARK.name, LIGHT.name, *BUILTIN_THEMES}
 
 
 def stand_ins(theme: Theme) -> dict[str, str]:

@@ -186,10 +186,13 @@ def host_run(subject: Plan | str, **settings: Any) -> int:
     from engine.errors import CommandRefused, StoreError
     from engine.host.launcher import can_detach
     from tui.host import Request, host
+    from tui.preferences import users_preferences
 
     if settings.get("detach") and not can_detach():
         raise click.UsageError("--detach is not possible on this system")
-    request = Request(subject, **settings)
+    request = Request(
+        subject, preferences=users_preferences() if settings.get("console") else None, **settings
+    )
     code = EXIT_USAGE
     try:
         code = anyio.run(host, request, style_of(sys.stdout), style_of(sys.stderr), backend="asyncio")

@@ -48,7 +48,7 @@ PATIENCE: Final = 1.0
 FAREWELL: Final = 10.0
 """Seconds that leaving waits in all, however slowly the terminal reads."""
 
-_PASSING = ("\x07", "\x1b]")
+_PASSING = ("\x07", "\x1b]", "\x1bP")
 
 ReturnType = TypeVar("ReturnType")
 
@@ -161,6 +161,8 @@ class TerminalDriver(LinuxDriver):
         self._lost = False
         self.frame_owed = True
         """What is on the screen is not known, or is old: the next frame must be a full one."""
+        self.on_continue: Callable[[], None] | None = None
+        """Called when the process is continued after a stop, while the terminal is given away."""
 
     @property
     def has_room(self) -> bool:
@@ -219,6 +221,8 @@ class TerminalDriver(LinuxDriver):
     def _sigcont_application(self, *_: object) -> None:
         if self._writer is not None or self._must_signal_resume:
             self._loop.call_soon_threadsafe(self._continue)
+        elif self.on_continue is not None:
+            self._loop.call_soon_threadsafe(self.on_continue)
 
     def _continue(self) -> None:
         """Take the terminal again after a stop; after SIGSTOP, which gives no notice, leave it first."""

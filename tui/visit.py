@@ -5,14 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from engine.core.events import Event, TaskStarted
-from engine.core.state import RunPhase, TaskState
+from engine.core.events import Event
+from engine.core.state import RunPhase
 from engine.handle import PlanResult, RunHandle
 from engine.host.attached import AttachedRun, RunUnreachable, attach
 from engine.host.replayed import replay
@@ -20,12 +19,12 @@ from engine.plan.model import Plan
 from engine.store.lock import holder_of
 from engine.store.places import run_directory, socket_path
 from engine.store.records import RunRecord
-from engine.stream import Missed
 from engine.view.run_view import RunView
-from engine.view.text import one_line
 from tui.host import EXIT_CODES, SIGNAL_BASE, UNLIMITED, heeded_signals
 from tui.marks import short_id
-from tui.report import PlainReport, Style
+from tui.plain import PlainLines
+from tui.preferences import Preferences
+from tui.report import Style
 from tui.summary import summary
 from tui.teller import Teller
 
@@ -36,11 +35,12 @@ EXIT_LOST: Final = 1
 
 
 async def visit_living(
-    directory: Path, record: RunRecord, read_only: bool, console: bool, out: Style, err: Style
+    directory: Path, record: RunRecord, read_only: bool, console: Preferences | None, out: Style, err: Style
 ) -> int:
     """Watch and steer a run of another process, until it ends or the visitor leaves; return the exit code.
 
-    directory: the state directory. Raises `RunUnreachable` if there is nobody to talk to.
+    directory: the state directory. console: how it is wanted, None for lines. Raises
+    `RunUnreachable` if there is nobody to talk to.
     """
     folder = run_directory(directory, record.run_id)
     name = short_id(record.run_id)
@@ -67,7 +67,7 @@ async def visit_recorded(
     plan: Plan,
     events: Sequence[Event],
     speed: float,
-    console: bool,
+    console: Preferences | None,
     out: Style,
     err: Style,
 ) -> int:
@@ -96,18 +96,19 @@ class _Visit:
         self._left: int | None = None
         self._app: ConsoleApp | None = None
 
-    async def watch(self, console: bool, last: int | None = None) -> int | None:
+    async def watch(self, console: Preferences | None, last: int | None = None) -> int | None:
         """Return None when there is no more to see or the visitor has left by a key, and the exit code
         when a signal, or a reader that is gone, has sent him away.
 
-        last: the number of the event after which nothing comes; None to watch until the run is complete.
+        console: how it is wanted, None for lines. last: the number of the event after which nothing comes;
+        None to watch until the run is complete.
         """
         with anyio.open_signal_receiver(*heeded_signals()) as received:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._obey, received, group.cancel_scope)
                 group.start_soon(self._leave_unread, group.cancel_scope)
-                if console:
-                    await self._show_console()
+                if console is not None:
+                    await self._show_console(console)
                 else:
                     await self._show_lines(last)
                 group.cancel_scope.cancel()
@@ -118,10 +119,10 @@ class _Visit:
         view = RunView.from_snapshot(self._run.graph, self._run.snapshot())
         await self._teller.part(summary(result, view, self._run.log_path, (), self._teller.out))
 
-    async def _show_console(self) -> None:
+    async def _show_console(self, preferences: Preferences) -> None:
         from tui.app import ConsoleApp  # Textual costs a quarter of a second, and lines do without it
 
-        app = self._app = ConsoleApp(self._run, can_detach=True)
+        app = self._app = ConsoleApp(self._run, can_detach=True, preferences=preferences)
 
         async def leave_when_lost() -> None:
             if isinstance(self._run, AttachedRun):
@@ -131,33 +132,15 @@ class _Visit:
 
         async with anyio.create_task_group() as group:
             group.start_soon(leave_when_lost)
-            await app.run_async()
+            await app.show()
             group.cancel_scope.cancel()
         self._app = None
 
     async def _show_lines(self, last: int | None) -> None:
-        run = self._run
-        # nothing is awaited between the two, so nothing is missed and nothing is said twice
-        view = RunView.from_snapshot(run.graph, run.snapshot())
-        subscription = run.subscribe(UNLIMITED)
-        report = PlainReport(run.plan, run.run_id, self._teller.out)
-        if view.phase is not RunPhase.PENDING:
-            self._teller.say(_standing(run, view))
-        if going_on := _going_on(run, view):
-            self._teller.write(report.render(going_on))
-        while not self._has_seen_all(view, last) and await subscription.wait():
-            try:
-                events = subscription.take()
-            except Missed as missed:
-                view = RunView.from_snapshot(run.graph, run.snapshot())
-                self._teller.say(f"{missed.count} events were missed here\n")
-            else:
-                view.apply(events)
-                self._teller.write(report.render(events))
-        subscription.close()
+        def has_seen_all(view: RunView) -> bool:
+            return view.phase is RunPhase.COMPLETE if last is None else view.last_seq >= last
 
-    def _has_seen_all(self, view: RunView, last: int | None) -> bool:
-        return view.phase is RunPhase.COMPLETE if last is None else view.last_seq >= last
+        await PlainLines(self._run, self._teller, UNLIMITED).follow(has_seen_all)
 
     async def _obey(self, received: AsyncIterator[signal.Signals], scope: anyio.CancelScope) -> None:
         async for number in received:
@@ -174,32 +157,3 @@ class _Visit:
             await self._teller.tell_last(f"cannot write the output: {failure}")
         self._left = EXIT_LOST if meaning is None else SIGNAL_BASE + meaning
         scope.cancel()
-
-
-def _standing(run: RunHandle, view: RunView) -> str:
-    """How a run stands that is met on its way, in the form of the lines that follow."""
-    time = datetime.fromtimestamp(run.now().utc).astimezone().strftime("%H:%M:%S")
-    counts = ", ".join(f"{count} {state}" for state, count in view.counts.items() if count)
-    return f"{time}   {'plan':<10} {one_line(run.plan.name)}: {view.phase}, {counts}, run {run.run_id}\n"
-
-
-def _going_on(run: RunHandle, view: RunView) -> list[Event]:
-    """What has begun and not ended, told as it began."""
-    ahead = run.now().utc - run.now().offset
-    return [
-        TaskStarted(
-            seq=view.last_seq,
-            utc=record.started + ahead,
-            offset=record.started,
-            run_id=run.run_id,
-            cause="",
-            task=task.name,
-            index=task.index,
-            attempt=record.number,
-            state=TaskState.RUNNING,
-            where=record.where,
-        )
-        for task in view.tasks
-        for record in task.attempts[-1:]
-        if record.ended is None
-    ]

@@ -216,6 +216,33 @@ def test_a_failed_plan_says_why_and_fails(tmp_path: Path) -> None:
         assert "plandeck run plan.yaml" in console.text
 
 
+def test_plain_lines_and_back(harbour: Console) -> None:
+    harbour.press("s")
+    harbour.wait_for("any key brings the console back")
+    harbour.wait_for("harbour: running")
+    assert not harbour.has_mode(ALTERNATE_SCREEN)
+    os.killpg(harbour.groups["watch"], signal.SIGKILL)
+    harbour.wait_for("killed by SIGKILL")
+    harbour.wait_for("the run is over")
+    harbour.press("\x1b[A")
+    harbour.wait_for_state("watch", "failed")
+    assert harbour.has_mode(ALTERNATE_SCREEN)
+    harbour.press("q")
+    assert harbour.wait_for_exit() == 1
+    harbour.read_rest()
+    harbour.assert_left("harbour failed after")
+
+
+def test_ctrl_c_cancels_the_run_from_the_plain_lines(busy: Console) -> None:
+    busy.press("s")
+    busy.wait_for("any key brings the console back")
+    busy.press("\x03")
+    assert busy.wait_for_exit() == 130
+    busy.read_rest()
+    busy.assert_left("harbour was cancelled after")
+    busy.assert_nothing_runs()
+
+
 @pytest.mark.parametrize(
     ("number", "code", "last_words"),
     [

@@ -30,6 +30,7 @@ from tests.support.console import Console, console
 from tests.support.run import FakeRun, plan_of
 from tui.app import DETACHED
 from tui.keymap import KEYMAP
+from tui.preferences import Preferences
 from tui.screens.detail import DetailScreen
 from tui.screens.dialogs import Dialog
 from tui.screens.help import HelpScreen
@@ -131,6 +132,7 @@ DOES: Final[dict[str, Does]] = {
     "pane.next": Does(_front(PaneId.LOG)),
     "pane.previous": Does(_front(PaneId.TREE)),
     "zoom": Does(lambda c: c.screen.frame.zoomed and not c.screen.plan_tree.display),
+    "stream": Does(lambda c: "there is no terminal to print to" in c.messages[0]),
     "task.log": Does(_front(PaneId.LOG)),
     "task.details": Does(lambda c: isinstance(c.app.screen, DetailScreen) and "Task: unit" in c.text()),
     "find": Does(lambda c: list(c.screen.table.rows) == [LINT], []),
@@ -319,7 +321,7 @@ async def test_a_read_only_console_asks_nothing(key: str, tmp_path: Path) -> Non
 
 
 async def test_remapped_keys_are_the_keys(run: FakeRun) -> None:
-    async with console(run, remapped={"plan.pause": "ctrl+y"}) as c:
+    async with console(run, preferences=Preferences(remapped={"plan.pause": "ctrl+y"})) as c:
         await c.press("p")
         assert run.commands == []
         await c.press("ctrl+y")

@@ -41,6 +41,7 @@ from tests.support.terminal import Terminal
 from tests.support.wire import served
 from tui.cli import run_command_line
 from tui.history_view import SHOWN_FAILURES, SHOWN_TASKS, short_id
+from tui.preferences import Preferences
 from tui.report import Style
 from tui.visit import visit_living
 
@@ -506,7 +507,8 @@ async def kept(state: Path, gate: Gate) -> AsyncIterator[KeptRun]:
 async def visit(state: Path, *, read_only: bool = False, console: bool = False) -> int:
     with History(state) as history:
         [record] = history.runs()
-    return await visit_living(state, record, read_only, console, Style(), Style())
+    wanted = Preferences() if console else None
+    return await visit_living(state, record, read_only, wanted, Style(), Style())
 
 
 class Reader:
@@ -674,13 +676,13 @@ class Console:
 
     during: Callable[[Console], Awaitable[None]]
 
-    def __init__(self, run: RunHandle, *, can_detach: bool) -> None:
+    def __init__(self, run: RunHandle, *, can_detach: bool, preferences: Preferences | None) -> None:
         assert can_detach
         self.run = run
         self.left = anyio.Event()
 
-    async def run_async(self) -> None:
-        await type(self).during(self)
+    async def show(self) -> str | None:
+        return await type(self).during(self)
 
     def exit(self) -> None:
         self.left.set()

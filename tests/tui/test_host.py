@@ -20,6 +20,7 @@ from engine.plan.model import Need, Plan, Task
 from engine.session import Run
 from tui.app import DETACHED, HUNG_UP
 from tui.host import Request, host
+from tui.preferences import Preferences
 from tui.readonly import ReadOnlyRun
 from tui.report import Style
 
@@ -61,12 +62,12 @@ class Console:
 
     during: Callable[[Console], Awaitable[str | None]]
 
-    def __init__(self, run: RunHandle, *, can_detach: bool) -> None:
+    def __init__(self, run: RunHandle, *, can_detach: bool, preferences: Preferences | None) -> None:
         assert not can_detach, "there is no launcher above a test"
         self.run = run
         self.left = anyio.Event()
 
-    async def run_async(self) -> str | None:
+    async def show(self) -> str | None:
         return await type(self).during(self)
 
     def exit(self) -> None:

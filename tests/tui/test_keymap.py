@@ -8,7 +8,20 @@ from typing import Final
 import pytest
 
 from tui.app import ConsoleApp
-from tui.keymap import BY_ID, KEYMAP, LOG_HINTS, TASK_HINTS, Key, Place, effective, first, shown
+from tui.keymap import (
+    BY_ID,
+    KEYMAP,
+    LOG_HINTS,
+    OVER_HINTS,
+    TASK_HINTS,
+    TOGETHER,
+    TROUBLE_HINTS,
+    Key,
+    Place,
+    effective,
+    first,
+    shown,
+)
 from tui.screens.dialogs import Dialog, ReasonDialog
 from tui.screens.help import HelpScreen
 from tui.screens.pages import PageScreen
@@ -29,14 +42,6 @@ WHO_ACTS: Final[dict[Place, tuple[type, ...]]] = {
     Place.LOG: (LogPane,),
     Place.DIALOG: (Dialog, ReasonDialog, PageScreen),
 }
-
-TOGETHER: Final = (
-    (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.TASKS, Place.TREE),
-    (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.TASKS, Place.TABLE),
-    (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.LOG),
-    (Place.ANYWHERE, Place.DIALOG, Place.LIST),
-)
-"""The places whose keys are heard at the same time."""
 
 
 def test_ids_are_unique() -> None:
@@ -88,7 +93,7 @@ def test_the_help_shows_the_keys_in_force() -> None:
 
 
 def test_the_footer_names_only_entries_of_the_table() -> None:
-    for hint in (*TASK_HINTS, *LOG_HINTS):
+    for hint in (*TASK_HINTS, *TROUBLE_HINTS, *OVER_HINTS, *LOG_HINTS):
         assert all(key_id in BY_ID for key_id in hint.ids)
 
 

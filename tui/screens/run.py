@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 import anyio
-from textual.app import ComposeResult
+from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import BindingType
 from textual.message import Message
 from textual.screen import Screen
@@ -18,7 +18,8 @@ from engine.view.run_view import Changes, RunView
 from engine.view.text import one_line
 from tui import commands
 from tui.feed import Feed
-from tui.keymap import BY_ID, LOG_HINTS, TASK_HINTS, Hint, Place, bindings, first
+from tui.keymap import BY_ID, LOG_HINTS, OVER_HINTS, TASK_HINTS, TROUBLE_HINTS, Hint, Place, bindings, first
+from tui.notice import Notices
 from tui.screens.steering import Steering
 from tui.widgets.alert import Alert
 from tui.widgets.find import FindBar
@@ -51,6 +52,13 @@ class RunScreen(Screen[None], inherit_bindings=False):
     class Completed(Message):
         """Every task is terminal."""
 
+    class Noteworthy(Message):
+        """A task failed or stalled, or the run ended. words: which."""
+
+        def __init__(self, words: str) -> None:
+            super().__init__()
+            self.words = words
+
     def __init__(self, run: RunHandle, keys: dict[str, str]) -> None:
         super().__init__()
         self.feed = Feed(run, self._resynced)
@@ -63,6 +71,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self._sought = ""
         self.steering = Steering(self, run, self.feed)
         view = self.feed.view
+        self._notices = Notices(view)
         self.header = RunHeader(view, read_only=run.read_only)
         self.gauge = Gauge(view)
         self.plan_tree = PlanTree(view, id="tree")
@@ -130,6 +139,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
             for widget in (self.header, self.gauge, self.plan_tree, self.table, self.alert):
                 widget.update_from(changes, now)
             self._draw_borders()
+            if news := self._notices.of(view):
+                self.post_message(self.Noteworthy(news))
         self.log_pane.update_from(changes, now)  # a file grows without an event
         self._entitle(PaneId.LOG)
         is_complete = view.phase is RunPhase.COMPLETE
@@ -146,8 +157,15 @@ class RunScreen(Screen[None], inherit_bindings=False):
         for pane in PaneId:
             self._entitle(pane)
         self.alert.select(self.selected)
-        hints = LOG_HINTS if self.frame.front is PaneId.LOG else TASK_HINTS
-        self.footer.offer([self._offer(hint) for hint in hints])
+        self.footer.offer([self._offer(hint) for hint in self._hints() if self._keys[hint.ids[0]]])
+
+    def _hints(self) -> Sequence[Hint]:
+        view = self.view
+        if self.frame.front is PaneId.LOG:
+            return LOG_HINTS
+        if view.phase is RunPhase.COMPLETE:
+            return OVER_HINTS
+        return TROUBLE_HINTS if view.failures or view.stalled else TASK_HINTS
 
     def _offer(self, hint: Hint) -> Offer:
         view, targets = self.view, self.targets
@@ -203,6 +221,17 @@ class RunScreen(Screen[None], inherit_bindings=False):
 
     def action_log(self) -> None:
         self._bring(PaneId.LOG)
+
+    def action_stream(self) -> None:
+        from tui.aside import show_plain_lines
+
+        async def step_aside() -> None:
+            try:
+                await show_plain_lines(self.app, self._run)
+            except SuspendNotSupported as reason:
+                self.steering.say(f"Plain lines are not possible here: {reason}.")
+
+        self.run_worker(step_aside(), group="aside", exclusive=True)
 
     def action_details(self) -> None:
         from tui.screens.detail import DetailScreen  # here as below: what opens later is loaded later
