@@ -97,7 +97,7 @@ async def open_run(
     speed: float = 1.0,
     directory: Path | None = None,
     dispatchers: Mapping[str, TaskDispatcher] | None = None,
-    durations: Sequence[float] | None = None,
+    durations: Sequence[float | None] | None = None,
     run_id: str | None = None,
     past: Sequence[Event] = (),
     journal: Callable[[Sequence[Event]], None] | None = None,
@@ -107,8 +107,9 @@ async def open_run(
     max_parallel, failure_mode: over the plan's own. seed: makes jitter and simulated failures
     repeatable. speed: divides simulated time. directory: where logs go, by default a folder of this
     run in the user's state directory. dispatchers: by executor name, over the built-in "local".
-    durations: seconds each task is expected to take, to start long paths first. run_id: of its own
-    accord a random one. past: the events of the same run until its engine ended: it goes on from there.
+    durations: seconds each task usually takes, None where that is not known, to start long paths first
+    and to foretell the end. run_id: of its own accord a random one. past: the events of the same run
+    until its engine ended: it goes on from there.
     journal: called with the events of each turn before anything that depends on them is started.
 
     Leaving the block cancels what still runs and returns when nothing of it is left, also when the

@@ -161,6 +161,7 @@ def replay(run: str, speed: float) -> int:
     with open_history() as history:
         record = find(history, run)
         plan, events = history.plan(record.run_id), history.events(record.run_id)
+        usual = history.expected(plan, speed=record.speed, before=record.number) or ()
         directory = history.directory
     if not events:
         raise click.ClickException(f"nothing has happened in run {record.run_id}, or nothing of it was kept")
@@ -172,7 +173,7 @@ def replay(run: str, speed: float) -> int:
     console = _console()
     with plainly():
         return anyio.run(
-            visit_recorded, directory, record, plan, events, speed, console, style_of(sys.stdout),
+            visit_recorded, directory, record, plan, events, usual, speed, console, style_of(sys.stdout),
             style_of(sys.stderr), backend="asyncio",
         )  # fmt: skip
 

@@ -66,6 +66,7 @@ async def visit_recorded(
     record: RunRecord,
     plan: Plan,
     events: Sequence[Event],
+    usual: Sequence[float | None],
     speed: float,
     console: Preferences | None,
     out: Style,
@@ -73,10 +74,11 @@ async def visit_recorded(
 ) -> int:
     """Watch a recorded run until the recording or the visitor's patience ends; return the exit code.
 
-    directory: the state directory. events: all of the run, at least one.
+    directory: the state directory. events: all of the run, at least one. usual: what each task took in the
+    runs before, as in `replay`.
     """
     folder = run_directory(directory, record.run_id)
-    async with replay(plan, record.run_id, events, directory=folder, speed=speed) as run:
+    async with replay(plan, record.run_id, events, directory=folder, speed=speed, usual=usual) as run:
         with closing(Teller(out, err)) as teller:
             visit = _Visit(run, teller)
             left = await visit.watch(console, last=events[-1].seq)

@@ -176,6 +176,9 @@ class Attempts:
             due = recorder.offset + delay
             ledger.retries[index] = used + 1
             ledger.due[index] = due
+            records = ledger.history[index]
+            if records is not None:
+                records[-1].retry_at = due
             ledger.causes[index] = f"retry {used + 1}/{task.retry.limit}"
             ledger.enter(index, RETRYING, recorder.offset)
             self._deadlines.add(due, index)
@@ -205,6 +208,7 @@ class Attempts:
         ledger.stops[index] = stop
         if ledger.state[index] is not STOPPING:
             ledger.enter(index, STOPPING, self._recorder.offset)
+        ledger.note_stop(index, self._recorder.offset)
         self.effects.append(StopAttempt(index, ledger.attempt[index], kill))
         self._recorder.emit_task(TaskStopping, index, stop.cause, reason=stop.reason, kill=kill)
 
@@ -230,7 +234,10 @@ class Attempts:
     def _end_cancelled(self, index: int, outcome: AttemptOutcome, stop: Stop) -> None:
         ledger = self._ledger
         duration = ledger.close_record(index, self._recorder.offset, outcome.exit_code, stop.reason)
-        if not ledger.was_taken_up(index):
+        records = ledger.history[index]
+        if records is not None and ledger.was_taken_up(index):
+            records[-1].is_cancelled = True
+        else:
             ledger.attempt[index] -= 1  # it never began, so the number is handed out again
         self._consequences.cancel(
             index, stop.cause, stop.reason, stop.culprit, duration=duration, exit_code=outcome.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -78,12 +79,14 @@ class Ledger:
     blocked_by: for SKIPPED and fail-fast CANCELLED, the task whose end made it so. causes: what the
     next attempt comes from, where it is not that its needs are met. deferred: when a full dispatcher is
     asked again. answering: spared by fail-fast, now and when it strikes again. outputs: what a SUCCESS
-    has left.
+    has left. usual: seconds that each task usually takes, None where that is not known, empty if it is
+    known of none.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, usual: Sequence[float | None] = ()) -> None:
         count = len(graph.needs)
         self.graph = graph
+        self.usual = usual
         self.names = [task.name for task in graph.plan.tasks]
         self.state: list[TaskState] = [PENDING] * count
         self.unmet: list[int] = [len(needs) for needs in graph.needs]
@@ -174,11 +177,19 @@ class Ledger:
     def open_record(self, index: int, offset: float, where: str) -> None:
         """Write down that the current attempt was taken up."""
         record = AttemptRecord(self.attempt[index], offset, where=where)
+        if self.state[index] is STOPPING:
+            record.stopping = offset
         records = self.history[index]
         if records is None:
             self.history[index] = [record]
         else:
             records.append(record)
+
+    def note_stop(self, index: int, offset: float) -> None:
+        """Write down when the current attempt was told to stop, if it runs and for the first time."""
+        records = self.history[index]
+        if records is not None and self.was_taken_up(index) and records[-1].stopping is None:
+            records[-1].stopping = offset
 
     def close_record(self, index: int, offset: float, exit_code: int | None, error: str | None) -> float:
         """Write down how the current attempt ended; return the seconds it took."""
@@ -205,6 +216,7 @@ class Ledger:
             tolerated=index in self.tolerated,
             retries=self.retries.get(index, 0),
             outputs=self.outputs.get(index),
+            usual=self.usual[index] if self.usual else None,
         )
 
     def story(self, index: int) -> str:

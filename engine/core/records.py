@@ -14,10 +14,12 @@ INTERRUPTED: Final = "interrupted"
 
 
 class AttemptRecord(msgspec.Struct, gc=False):
-    """One attempt at one task.
+    """One attempt at one task. Times are offsets in seconds.
 
-    number: from 1. started, ended: offsets in seconds, ended None while it goes on. error: one line,
-    None unless it failed. where: "pid 4711", a worker's name, ...
+    number: from 1. ended: None while it goes on. error: one line, None unless it failed. where: "pid
+    4711", a worker's name, ... stopping: when it was told to stop, None if it never was. is_cancelled: it
+    ended because of that, and not as a failure. retry_at: when the back-off after it is over, None if
+    none follows it.
     """
 
     number: int
@@ -26,10 +28,16 @@ class AttemptRecord(msgspec.Struct, gc=False):
     exit_code: int | None = None
     error: str | None = None
     where: str = ""
+    stopping: float | None = None
+    is_cancelled: bool = False
+    retry_at: float | None = None
 
 
 class TaskSnapshot(msgspec.Struct, kw_only=True):
-    """One task as it stands. Fields mean what they mean in `engine.view.task_view.TaskView`."""
+    """One task as it stands. Fields mean what they mean in `engine.view.task_view.TaskView`.
+
+    usual: seconds that it takes in past runs, None where they do not tell.
+    """
 
     state: TaskState
     attempts: tuple[AttemptRecord, ...] = ()
@@ -41,6 +49,7 @@ class TaskSnapshot(msgspec.Struct, kw_only=True):
     tolerated: bool = False
     retries: int = 0
     outputs: dict[str, str] | None = None
+    usual: float | None = None
 
 
 class Snapshot(msgspec.Struct, kw_only=True):

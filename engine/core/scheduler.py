@@ -64,7 +64,7 @@ class Scheduler:
     same random source give the same decisions.
 
     max_parallel: slots; a slot is taken from the hand-over of an attempt until its dispatcher is done.
-    durations: seconds each task is expected to take, to start long paths first; None counts tasks.
+    durations: seconds each task usually takes, to start long paths first, None where that is not known.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Scheduler:
         random: Random,
         max_parallel: int | None = None,
         failure_mode: FailureMode | None = None,
-        durations: Sequence[float] | None = None,
+        durations: Sequence[float | None] | None = None,
         snapshot: Snapshot | None = None,
     ) -> None:
         """snapshot: go on from there, as the engine that made it would have; then its failure mode and slots
@@ -90,7 +90,7 @@ class Scheduler:
         self.max_parallel = plan.max_parallel if max_parallel is None else max_parallel
         self.is_paused_by_failure = False
         self.is_interrupted = False
-        self.ledger = Ledger(graph)
+        self.ledger = Ledger(graph, durations or ())
         self.recorder = Recorder(self.ledger, run_id)
         executors = [task.executor for task in plan.tasks]
         self.ready = ReadyQueue(graph.ranks(durations), executors, self.ledger.is_startable)

@@ -127,8 +127,9 @@ def _past(state: Path, run_id: str) -> tuple[list[Event], int | None, float]:
         return history.events(run_id), record.seed, record.speed
 
 
-def _expected(state: Path, plan: Plan, speed: float) -> list[float] | None:
-    """What the tasks took in past runs. Not worth a word if it cannot be read: it decides order alone."""
+def _expected(state: Path, plan: Plan, speed: float) -> list[float | None] | None:
+    """What the tasks took in past runs. Not worth a word if it cannot be read: it decides
+    the order, and how long the run is said to take."""
     try:
         with History(state) as history:
             return history.expected(plan, speed=speed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -30,14 +30,20 @@ class RecordingEnds(PlandeckError):
 
 @asynccontextmanager
 async def replay(
-    plan: Plan, run_id: str, events: Iterable[Event], *, directory: Path, speed: float = 1.0
+    plan: Plan,
+    run_id: str,
+    events: Iterable[Event],
+    *,
+    directory: Path,
+    speed: float = 1.0,
+    usual: Sequence[float | None] = (),
 ) -> AsyncIterator[ReplayedRun]:
     """Show a recorded run, from its first event on, for as long as the block lasts.
 
     events: all of the run, in their order. directory: where its logs are. speed: virtual seconds a second,
-    more than 0.
+    more than 0. usual: seconds that each task took in the runs before, None where they do not tell.
     """
-    run = ReplayedRun(plan, run_id, events, directory, speed)
+    run = ReplayedRun(plan, run_id, events, directory, speed, usual)
     failure: Exception | None = None
     async with anyio.create_task_group() as group:
         group.start_soon(run.play)
@@ -62,14 +68,21 @@ class ReplayedRun(Mirror):
     read_only = True
 
     def __init__(
-        self, plan: Plan, run_id: str, events: Iterable[Event], directory: Path, speed: float
+        self,
+        plan: Plan,
+        run_id: str,
+        events: Iterable[Event],
+        directory: Path,
+        speed: float,
+        usual: Sequence[float | None] = (),
     ) -> None:
         self._events = list(events)
         # a run that was resumed after a crash may have lost a little time: it never goes back here
         self._due = list(accumulate((event.offset for event in self._events), max))
         self.start = self._due[0] if self._due else 0.0
         self.stop = self._due[-1] if self._due else 0.0
-        super().__init__(RunView(Graph(plan), run_id), self.start, directory)
+        self._usual = usual
+        super().__init__(RunView(Graph(plan), run_id, usual), self.start, directory)
         self._position = 0  # how many events have happened
         self._completion = Completion(plan, run_id)
         self._speed = _checked(speed)
@@ -176,7 +189,7 @@ class ReplayedRun(Mirror):
             self._happen(passed)
         elif position < self._position:
             distance = self._position - position
-            view = RunView(self.graph, self.run_id)
+            view = RunView(self.graph, self.run_id, self._usual)
             view.apply(self._events[:position])
             self._completion.forget()
             self._completion.listen(self._events[:position])

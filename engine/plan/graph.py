@@ -90,11 +90,12 @@ class Graph:
         graph.add_edges_from((needed, index) for index, row in enumerate(self.needs) for needed in row)
         return [sorted(wave) for wave in networkx.topological_generations(graph)]
 
-    def ranks(self, durations: Sequence[float] | None = None) -> list[int]:
+    def ranks(self, durations: Sequence[float | None] | None = None) -> list[int]:
         """rank[i]: place of task i in the total order in which ready tasks start (0 first).
 
         By priority (high first), then by longest remaining path (long first), then by plan order.
-        durations: seconds a task, finite and not negative; without them each task counts one unit.
+        durations: seconds a task, finite and not negative; one that is None takes as long as the usual one.
+        Where none is known, each task counts one unit.
         """
         remaining = self._remaining(durations)
         priorities = [task.priority for task in self.plan.tasks]
@@ -106,7 +107,7 @@ class Graph:
             ranks[index] = rank
         return ranks
 
-    def critical_path(self, durations: Sequence[float] | None = None) -> list[int]:
+    def critical_path(self, durations: Sequence[float | None] | None = None) -> list[int]:
         """The longest path, first task first; of equals the first in plan order.
 
         durations: as for `ranks`.
@@ -119,11 +120,15 @@ class Graph:
             candidates = self.dependents[path[-1]]
         return path
 
-    def _remaining(self, durations: Sequence[float] | None) -> list[float]:
+    def _remaining(self, durations: Sequence[float | None] | None) -> list[float]:
         """The longest path from each task to an end of the graph, its own duration included."""
-        remaining: list[float] = [1] * len(self.needs) if durations is None else list(durations)
-        if len(remaining) != len(self.needs):
-            raise ValueError(f"{len(remaining)} durations for {len(self.needs)} tasks")
+        if durations is not None and len(durations) != len(self.needs):
+            raise ValueError(f"{len(durations)} durations for {len(self.needs)} tasks")
+        known = [seconds for seconds in durations or () if seconds is not None]
+        usual = median(known) if known else 1.0
+        remaining = [
+            usual if seconds is None else seconds for seconds in durations or [None] * len(self.needs)
+        ]
         dependents = self.dependents
         for index in reversed(self.order):
             longest: float = 0
@@ -132,6 +137,13 @@ class Graph:
                     longest = remaining[dependent]
             remaining[index] += longest
         return remaining
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one, or between the two in the middle. Not of `statistics`, which takes long to load."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def _faults(plan: Plan) -> list[Fault]:

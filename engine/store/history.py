@@ -7,7 +7,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any, Final, Self, TypeVar
 
 import msgspec
@@ -15,7 +14,7 @@ import msgspec
 from engine.core.events import Event, TaskCompleted, TaskEvent, TaskFailed, TaskRetried
 from engine.errors import CommandRefused, StoreError
 from engine.failure import failure_detail
-from engine.plan.graph import Graph
+from engine.plan.graph import Graph, median
 from engine.plan.model import Plan
 from engine.store.database import intact, open_database, telling
 from engine.store.goals import GoalState, Step, take
@@ -31,6 +30,9 @@ T = TypeVar("T")
 
 RUNS_COUNTED: Final = 5
 """Of how many of a plan's last runs durations are taken: what a task took long ago says little."""
+
+MAX_NUMBER: Final = 2**62
+"""Above the number of any run."""
 
 _CANDIDATES: Final = 8
 """How many runs are named when it is not clear which is meant."""
@@ -154,13 +156,15 @@ class History:
 
     # ── all runs of a plan ──────────────────────────────────────────────────────────────────────
 
-    def durations(self, plan: str, *, speed: float = 1.0) -> dict[str, float]:
+    def durations(self, plan: str, *, speed: float = 1.0, before: int | None = None) -> dict[str, float]:
         """What each task of the plans of this name usually takes: the median, in seconds, of its
-        successes in the last `RUNS_COUNTED` runs. speed: only runs whose simulated time went as fast."""
+        successes in the last `RUNS_COUNTED` runs. speed: only runs whose simulated time went as fast.
+        before: only runs with a smaller number."""
         known: defaultdict[str, list[float]] = defaultdict(list)
         for (number,) in self._query(
-            "SELECT number FROM runs WHERE plan = ? AND speed = ? ORDER BY number DESC LIMIT ?",
-            plan, speed, RUNS_COUNTED,
+            "SELECT number FROM runs WHERE plan = ? AND speed = ? AND number < ?"
+            " ORDER BY number DESC LIMIT ?",
+            plan, speed, MAX_NUMBER if before is None else before, RUNS_COUNTED,
         ):  # fmt: skip
             for event in self._outlines(number):
                 # else a person said so, and it took no time
@@ -168,15 +172,14 @@ class History:
                     known[event.task].append(event.duration)
         return {name: median(values) for name, values in known.items()}
 
-    def expected(self, plan: Plan, *, speed: float = 1.0) -> list[float] | None:
-        """What each task of a plan can be expected to take, in seconds, for `Graph.ranks`; a task that
-        is new takes as long as the usual one. None if nothing is known of any."""
-        known = self.durations(plan.name, speed=speed)
-        matching = [known[task.name] for task in plan.tasks if task.name in known]
-        if not matching:
-            return None
-        usual = median(matching)
-        return [known.get(task.name, usual) for task in plan.tasks]
+    def expected(
+        self, plan: Plan, *, speed: float = 1.0, before: int | None = None
+    ) -> list[float | None] | None:
+        """What each task of a plan can be expected to take, in seconds; None for a task that is new, and
+        for all of them if nothing is known of any. speed, before: as for `durations`."""
+        known = self.durations(plan.name, speed=speed, before=before)
+        usual = [known.get(task.name) for task in plan.tasks]
+        return usual if any(seconds is not None for seconds in usual) else None
 
     # ── goals ───────────────────────────────────────────────────────────────────────────────────
 

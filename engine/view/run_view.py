@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
@@ -39,8 +39,8 @@ from engine.core.state import TERMINAL, Outcome, RunPhase, TaskState
 from engine.plan.graph import Graph
 from engine.plan.model import Condition
 from engine.view import reasons
+from engine.view.pace import Pace
 from engine.view.task_view import TaskView
-from engine.view.timing import Durations
 
 __all__ = ["AUDIT_LIMIT", "Changes", "RunView", "TaskView"]
 
@@ -76,10 +76,12 @@ class RunView:
     tasks: by index. counts: every `TaskState` is a key. stalled: index -> offset since which the task
     has been silent, oldest first. active: indices of what holds a slot (RUNNING or STOPPING).
     started_at, ended_at: offsets. audit: the last `AUDIT_LIMIT` events or a few more, oldest first;
-    audit_dropped: how many came before them. durations: of the attempts that succeeded in this run.
+    audit_dropped: how many came before them. pace: how long tasks take.
     """
 
-    def __init__(self, graph: Graph, run_id: str) -> None:
+    def __init__(self, graph: Graph, run_id: str, usual: Sequence[float | None] = ()) -> None:
+        """usual: seconds that each task takes in past runs, None where they do not tell; empty if they
+        tell nothing."""
         plan = graph.plan
         self.plan = plan
         self.graph = graph
@@ -103,7 +105,7 @@ class RunView:
         self.last_seq = 0
         self.audit: list[Event] = []
         self.audit_dropped = 0
-        self.durations = Durations()
+        self.pace = Pace(plan, usual)
         self.capacity_due: float | None = None
         """When a dispatcher that is full is asked again; it concerns everything that is ready."""
         self._failures: dict[int, None] = {}
@@ -114,7 +116,8 @@ class RunView:
     @classmethod
     def from_snapshot(cls, graph: Graph, snapshot: Snapshot) -> RunView:
         """The view of someone who joins late. Events up to the snapshot's number are ignored afterwards."""
-        view = cls(graph, snapshot.run_id)
+        usual = [task.usual for task in snapshot.tasks]
+        view = cls(graph, snapshot.run_id, usual if any(seconds is not None for seconds in usual) else ())
         view.phase = snapshot.phase
         view.outcome = snapshot.outcome
         view.failure_mode = snapshot.failure_mode
@@ -147,7 +150,7 @@ class RunView:
                 if record.ended is not None:
                     last_end[task.index] = record.ended
             if task.state is _SUCCESS and task.index in last_end:
-                self.durations.add(last_end[task.index] - task.attempts[-1].started)
+                self.pace.add(task.index, last_end[task.index] - task.attempts[-1].started)
         self._failures = dict.fromkeys(sorted(self._failures, key=lambda i: (last_end.get(i, 0.0), i)))
         stalls = [(t.stalled_since, t.index) for t in self.tasks if t.stalled_since is not None]
         self.stalled = {index: since for since, index in sorted(stalls)}
@@ -194,15 +197,9 @@ class RunView:
         return list(self._course)
 
     @cached_property
-    def heights(self) -> list[int]:
-        """For each task, how many tasks stand in the longest row from it to an end of the graph."""
-        heights = [1] * len(self.tasks)
-        dependents = self.graph.dependents
-        for index in reversed(self.graph.order):
-            following = dependents[index]
-            if following:
-                heights[index] = 1 + max([heights[dependent] for dependent in following])
-        return heights
+    def ranks(self) -> list[int]:
+        """The place of each task in the order in which ready tasks start."""
+        return self.graph.ranks([self.pace.usual(index) for index in range(len(self.tasks))])
 
     def elapsed(self, now: float) -> float:
         """Seconds since the run began, standing still once it is complete; 0 before."""
@@ -312,7 +309,8 @@ class RunView:
             record = task.attempts[-1]
         elif event.duration and event.attempt > task.attempt:
             # taken up while it was told to stop already: that is no event
-            record = AttemptRecord(event.attempt, event.offset - event.duration)
+            began = event.offset - event.duration
+            record = AttemptRecord(event.attempt, began, stopping=began)
             task.attempts.append(record)
         else:
             return False
@@ -343,7 +341,7 @@ class RunView:
         task.outputs = event.outputs
         self.capacity_due = None
         if self._end_attempt(task, event, None) and not event.reason:
-            self.durations.add(event.offset - task.attempts[-1].started)
+            self.pace.add(task.index, event.offset - task.attempts[-1].started)
         self._enter(task, event.state)
 
     def _on_failed(self, event: TaskFailed) -> None:
@@ -353,7 +351,8 @@ class RunView:
 
     def _on_retry_scheduled(self, event: RetryScheduled) -> None:
         task = self._end(event)
-        self._end_attempt(task, event, event.error)
+        if self._end_attempt(task, event, event.error):
+            task.attempts[-1].retry_at = event.due
         task.due = event.due
         task.retries += 1
         self._enter(task, event.state)
@@ -367,11 +366,15 @@ class RunView:
     def _on_cancelled(self, event: TaskCancelled) -> None:
         task = self._end(event, event.reason)
         task.blocked_by = event.blocked_by
-        self._end_attempt(task, event, event.reason)
+        if self._end_attempt(task, event, event.reason):
+            task.attempts[-1].is_cancelled = True
         self._enter(task, event.state)
 
     def _on_stopping(self, event: TaskStopping) -> None:
-        self._enter(self._end(event, event.reason), event.state)
+        task = self._end(event, event.reason)
+        if task.attempts and task.attempts[-1].ended is None and task.attempts[-1].stopping is None:
+            task.attempts[-1].stopping = event.offset
+        self._enter(task, event.state)
 
     def _on_reset(self, event: TaskReset) -> None:
         task = self._end(event)

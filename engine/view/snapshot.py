@@ -29,6 +29,7 @@ def snapshot_of(view: RunView, offset: float) -> Snapshot:
                 tolerated=task.tolerated,
                 retries=task.retries,
                 outputs=task.outputs,
+                usual=view.pace.usual(task.index),
             )
             for task in view.tasks
         ),

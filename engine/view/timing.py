@@ -1,15 +1,10 @@
-"""Times in words, and a first estimate of how long a run still takes."""
+"""Times in words, and what is told of how long a run still takes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
-
-from engine.core.state import RunPhase, TaskState
-
-if TYPE_CHECKING:
-    from engine.view.run_view import RunView
 
 MINUTE: Final = 60
 HOUR: Final = 60 * MINUTE
@@ -77,56 +72,23 @@ class Estimate(msgspec.Struct, frozen=True):
     high: float
 
     def words(self) -> str:
-        """ "about 3m left (2m-5m)"; without the range where it says nothing more."""
+        """ "about 3m left (2m-5m)"; "roughly" where the range is wide, and without it where it says
+        nothing more."""
         likely, low, high = rough(self.likely), rough(self.low), rough(self.high)
-        return f"about {likely} left" if low == high else f"about {likely} left ({low}-{high})"
+        if self.high < SOON:
+            return "a few seconds left"
+        about = "roughly" if self.high > WIDE * max(self.low, SOON) else "about"
+        return f"{about} {likely} left" if low == high else f"{about} {likely} left ({low}-{high})"
 
+
+SOON: Final = 7.5
+"""Seconds that are too few to be counted."""
+
+WIDE: Final = 3.0
+"""From how many times the low end a high end makes the whole a rough guess."""
 
 SPREAD: Final = 1.28
 """Standard deviations to either side that hold 80 % of a normal distribution."""
 
 OVERTIME: Final = 0.25
 """What a task that runs longer than the mean is guessed to need still, as a part of the mean."""
-
-_WAITING: Final = frozenset({TaskState.PENDING, TaskState.READY, TaskState.RETRYING})
-
-
-def estimate(view: RunView, now: float) -> Estimate | None:
-    """How long the run still takes, from how long this run's own tasks have taken so far.
-
-    None where nothing is known: before the first success, while the plan is paused, when nothing is
-    left. It bounds the rest from below by the work divided among the slots and by the longest row of
-    tasks, so it looks at every unfinished task: ask once a second, not once a frame.
-    """
-    known = view.durations
-    if not known.count or view.phase in (RunPhase.PENDING, RunPhase.PAUSED, RunPhase.COMPLETE):
-        return None
-    mean, heights = known.mean, view.heights
-    waiting: list[int] = []
-    if view.phase is RunPhase.RUNNING:
-        waiting = [heights[task.index] for task in view.tasks if task.state in _WAITING]
-    running = {index: _rest(view.tasks[index].elapsed(now) or 0.0, mean) for index in view.active}
-    if not waiting and not running:
-        return None
-    longest = max(waiting, default=0)
-    row = longest * mean
-    for index, rest in running.items():
-        behind = min(heights[index] - 1, longest)  # what has been settled by hand is not waited for
-        row = max(row, rest + behind * mean)
-    shared = (sum(running.values()) + len(waiting) * mean) / view.max_parallel
-    likely = max(shared, row)
-    # the mean is itself uncertain, and the fewer are known, the more so
-    deviation = mean if known.deviation is None else known.deviation
-    left = len(waiting) + len(running)
-    doubt = deviation * (left + left * left / known.count) ** 0.5 / view.max_parallel
-    margin = SPREAD * max(doubt, deviation * max(1, longest) ** 0.5)
-    # a list schedule takes no longer than both bounds together (Graham 1969)
-    return Estimate(
-        low=max(likely - margin, likely * 0.25),
-        likely=likely,
-        high=likely + max(margin, min(shared, row) * (1 - 1 / view.max_parallel)),
-    )
-
-
-def _rest(elapsed: float, mean: float) -> float:
-    return max(mean - elapsed, mean * OVERTIME)

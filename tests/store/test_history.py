@@ -172,7 +172,7 @@ async def test_the_diagnosis_is_the_one_that_the_run_itself_gave(state: Path) ->
     assert failure.exit_code == 3
     assert failure.offset == result.failures[0].offset
     assert failure.attempts == (
-        AttemptRecord(1, 3.0, 5.0, 2, "exit 2"),
+        AttemptRecord(1, 3.0, 5.0, 2, "exit 2", retry_at=15.0),
         AttemptRecord(2, 7.0, 8.0, 3, "exit 3"),
     )
     assert diagnosis.defect is None
@@ -241,7 +241,7 @@ def test_what_a_person_marked_as_done_took_no_time(state: Path) -> None:
         assert history.durations("diamond") == {"A": 2.0}
 
 
-def test_a_task_that_is_new_is_expected_to_take_the_usual_time(state: Path) -> None:
+def test_of_a_task_that_is_new_nothing_is_expected(state: Path) -> None:
     made = EventFactory(Graph(DIAMOND), run_id="run")
     made.plan_started()
     for task, takes in zip("ABC", (2.0, 4.0, 9.0), strict=True):
@@ -252,7 +252,8 @@ def test_a_task_that_is_new_is_expected_to_take_the_usual_time(state: Path) -> N
         name="diamond", tasks=tuple(Task(name=name, run="true") for name in ("new", "C", "B", "A"))
     )
     with History(state) as history:
-        assert history.expected(changed) == [4.0, 9.0, 4.0, 2.0]
+        assert history.expected(changed) == [None, 9.0, 4.0, 2.0]
+        assert history.expected(changed, before=1) is None
         assert history.expected(Plan(name="diamond", tasks=(Task(name="new", run="true"),))) is None
 
 

@@ -77,7 +77,7 @@ def test_retries_count_from_the_last_reset(tmp_path: Path) -> None:
     assert snapshot.offset == made.offset
     assert snapshot.tasks[1] == TaskSnapshot(
         state=TaskState.RETRYING,
-        attempts=(AttemptRecord(1, 3.0, 4.0, 1, "exit 1"),),
+        attempts=(AttemptRecord(1, 3.0, 4.0, 1, "exit 1", retry_at=14.0),),
         due=14.0,
         retries=1,
     )

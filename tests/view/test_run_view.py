@@ -172,7 +172,7 @@ def test_the_history_of_attempts_is_kept_across_retries_and_resets(diamond: Even
     diamond.started("a", "pid 9")
     task = seen(diamond).tasks[0]
     assert task.attempts == [
-        AttemptRecord(1, 1.0, 2.0, 75, "exit 75", "pid 7"),
+        AttemptRecord(1, 1.0, 2.0, 75, "exit 75", "pid 7", retry_at=12.0),
         AttemptRecord(2, 13.0, 14.0, 2, "exit 2", "pid 8"),
         AttemptRecord(3, 16.0, None, None, None, "pid 9"),
     ]
@@ -199,14 +199,16 @@ def test_an_attempt_that_was_taken_up_while_it_stopped_is_known_by_its_end(diamo
     diamond.stopping("a")
     diamond.attempt["a"] = 1
     diamond.cancelled("a", duration=0.5)
-    assert seen(diamond).tasks[0].attempts == [AttemptRecord(1, 1.5, 2.0, None, "cancelled by operator")]
+    assert seen(diamond).tasks[0].attempts == [
+        AttemptRecord(1, 1.5, 2.0, None, "cancelled by operator", stopping=1.5, is_cancelled=True)
+    ]
 
 
 def test_marking_as_done_makes_no_attempt(diamond: EventFactory) -> None:
     diamond.completed("a", reason="done by hand")
     view = seen(diamond)
     assert view.tasks[0].attempts == []
-    assert view.durations.count == 0
+    assert view.pace.known == 0
     assert states(view) == "a:success b:ready c:ready d:pending"
 
 
@@ -366,7 +368,7 @@ def test_who_joins_after_the_end_sees_how_it_ended() -> None:
     view = RunView.from_snapshot(graph, snapshot)
     assert view.failures == [1, 0]
     assert (view.started_at, view.ended_at, view.elapsed(100.0)) == (1.0, 9.0, 8.0)
-    assert (view.durations.count, view.durations.mean) == (1, 6.0)
+    assert (view.pace.all.count, view.pace.all.mean) == (1, 6.0)
     assert view.health_course == [0.5]
     assert view.drain_changes() == (set(), False)
 

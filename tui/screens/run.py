@@ -14,6 +14,7 @@ from textual.widgets import Input
 
 from engine.core.state import RunPhase
 from engine.handle import RunHandle
+from engine.view.forecast import Forecast
 from engine.view.run_view import Changes, RunView
 from engine.view.text import one_line
 from tui import commands
@@ -72,7 +73,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self.steering = Steering(self, run, self.feed)
         view = self.feed.view
         self._notices = Notices(view)
-        self.header = RunHeader(view, read_only=run.read_only)
+        self.forecast = Forecast(view)
+        self.header = RunHeader(view, self.forecast, read_only=run.read_only)
         self.gauge = Gauge(view)
         self.plan_tree = PlanTree(view, id="tree")
         self.table = TaskTable(view, run.last_line, id="table")
@@ -132,6 +134,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
         now = self._run.now().offset
         view = self.view
         changes = _NOTHING
+        self.forecast.advance(now)
         if self.feed.is_fresh or (self._second != int(now) and view.phase is not RunPhase.COMPLETE):
             self.feed.is_fresh = False
             self._second = int(now)
@@ -174,6 +177,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
         return Offer(keys, label, any(commands.is_possible(view, key_id, targets) for key_id in hint.ids))
 
     def _resynced(self, view: RunView) -> None:
+        self.forecast.rebind(view)
         for widget in (self.header, self.gauge, self.plan_tree, self.table, self.log_pane, self.alert):
             widget.rebind(view)
         for line in (self.header, self.gauge, self.alert):

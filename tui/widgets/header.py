@@ -10,9 +10,10 @@ from rich.segment import Segment
 from rich.style import Style
 
 from engine.core.state import Outcome, RunPhase, TaskState
+from engine.view.forecast import Forecast
 from engine.view.run_view import Changes, RunView
 from engine.view.text import one_line
-from engine.view.timing import clock, estimate
+from engine.view.timing import clock
 from tui.present import MODE_WORDS, Look
 from tui.widgets.line import Line
 
@@ -35,26 +36,21 @@ class _Part(NamedTuple):
 class RunHeader(Line):
     """Name, run, phase and elapsed time, failure mode, slots and the time left."""
 
-    def __init__(self, view: RunView, *, read_only: bool = False) -> None:
+    def __init__(self, view: RunView, forecast: Forecast, *, read_only: bool = False) -> None:
+        """forecast: of the same view; somebody else keeps it up to date."""
         super().__init__(id="header")
         self._view = view
+        self._forecast = forecast
         self._read_only = read_only
         self._now = 0.0
-        self._left = ""
-        self._left_at: int | None = None
 
     def rebind(self, view: RunView) -> None:
         """Show another view of the run."""
         self._view = view
-        self._left_at = None
 
     def update_from(self, changes: Changes, now: float) -> None:
         """Repaint what is different at `now`."""
         self._now = now
-        if changes.plan or self._left_at != int(now):  # it looks at every unfinished task
-            guess = estimate(self._view, now)
-            self._left = guess.words() if guess else ""
-            self._left_at = int(now)
         self.renew()
 
     def draw(self, look: Look, width: int) -> Iterable[Segment]:
@@ -85,8 +81,9 @@ class RunHeader(Line):
         used, slots = view.slots_used, view.max_parallel
         over = used > slots
         parts.append(_Part(f"{used}/{slots} slots", look.warning if over else look.text, 1))
-        if self._left:
-            left, bracket, span = self._left.partition(" (")
+        guess = self._forecast.left(self._now)
+        if guess is not None:
+            left, bracket, span = guess.words().partition(" (")
             parts.append(_Part(left, look.text, 2))
             if bracket:
                 parts.append(_Part(bracket + span, look.muted, 5))
