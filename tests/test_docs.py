@@ -9,13 +9,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from engine.plan.load import parse_plan
 from tui.cli import cli
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "docs" / "plan-format.md", ROOT / "docs" / "command-line.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -34,6 +35,13 @@ def commands() -> Iterator[tuple[str, list[str]]]:
                 yield page.name, shlex.split(command.split("   ")[0])
 
 
+def every_command(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        yield prefix + name, command
+        if isinstance(command, click.Group):
+            yield from every_command(command, f"{prefix}{name} ")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_plans_are_sound(page: Path) -> None:
     for text in blocks(page, "yaml"):
@@ -42,16 +50,19 @@ def test_plans_are_sound(page: Path) -> None:
 
 @pytest.mark.parametrize(("page", "arguments"), commands())
 def test_command_and_its_options_exist(page: str, arguments: list[str]) -> None:
-    name, *rest = arguments
-    if name == "--version":
+    if arguments == ["--version"]:
         return
-    options = {option for parameter in cli.commands[name].params for option in parameter.opts}
+    command: click.Command = cli
+    rest = arguments
+    while isinstance(command, click.Group) and rest:
+        command, rest = command.commands[rest[0]], rest[1:]
+    options = {option for parameter in command.params for option in parameter.opts}
     assert {argument for argument in rest if argument.startswith("-")} <= options
 
 
 def test_every_command_and_option_is_on_the_page() -> None:
     page = (ROOT / "docs" / "command-line.md").read_text()
-    for name, command in cli.commands.items():
+    for name, command in every_command(cli):
         assert f"plandeck {name}" in page
         assert all(
             option in page for parameter in command.params for option in parameter.opts if option[0] == "-"

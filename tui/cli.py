@@ -6,19 +6,17 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
+from tui.config_commands import config
 from tui.goal_commands import goals
 from tui.history_commands import HISTORY_COMMANDS
+from tui.loading import load, tell
 from tui.reopen_commands import REOPEN_COMMANDS
 from tui.streams import emit as _print
 from tui.streams import has_terminal as _has_terminal
-
-if TYPE_CHECKING:
-    from engine.errors import PlanInvalid
-    from engine.plan.model import Plan
 
 EXIT_USAGE: Final = 2
 EXIT_CANCELLED: Final = 130
@@ -43,11 +41,11 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return EXIT_CANCELLED
     except Exception as error:
-        from engine.errors import PlanInvalid  # here, for `--help` does not need it
+        from engine.errors import PlanInvalid, SettingsInvalid  # here, for `--help` does not need them
 
-        if not isinstance(error, PlanInvalid):
+        if not isinstance(error, PlanInvalid | SettingsInvalid):
             raise
-        _tell(error)
+        tell(error)
         return EXIT_USAGE
     return code if isinstance(code, int) else 0
 
@@ -118,7 +116,7 @@ def check(plans: tuple[str, ...]) -> int:
 
     code = 0
     for path in plans:
-        if plan := _load(path):
+        if plan := load(path):
             _print(f"{one_line(path)}: fine, {counted(len(plan.tasks), 'task')}")
         else:
             code = EXIT_USAGE
@@ -132,7 +130,7 @@ def check(plans: tuple[str, ...]) -> int:
 )
 def graph(plan: str, format: str) -> int:
     """Print the graph of a plan: who needs whom."""
-    loaded = _load(plan)
+    loaded = load(plan)
     if not loaded:
         return EXIT_USAGE
     from engine.plan.graph import Graph
@@ -189,7 +187,7 @@ def completion(shell: str) -> None:
     _print(kind(cli, {}, "plandeck", "_PLANDECK_COMPLETE").source())
 
 
-for command in (*HISTORY_COMMANDS, *REOPEN_COMMANDS, goals):
+for command in (config, *HISTORY_COMMANDS, *REOPEN_COMMANDS, goals):
     cli.add_command(command)
 
 
@@ -213,23 +211,17 @@ def _run(
         raise click.UsageError("--plain and --json exclude each other")
     if dry_run and as_json:
         raise click.UsageError("--dry-run has no events to print; try: plandeck graph PLAN --format json")
-    plan = _load(path)
-    if not plan:
-        return EXIT_USAGE
-
     from engine.plan.model import FailureMode
 
     mode = FailureMode(failure_mode) if failure_mode else None
+    plan = load(path, max_parallel=max_parallel, failure_mode=mode)
+    if not plan:
+        return EXIT_USAGE
     if dry_run:
-        import msgspec
-
         from engine.plan.graph import Graph
         from tui.graph_formats import as_dry_run
 
-        changed = msgspec.structs.replace(
-            plan, failure_mode=mode or plan.failure_mode, max_parallel=max_parallel or plan.max_parallel
-        )
-        _print(as_dry_run(Graph(changed)))
+        _print(as_dry_run(Graph(plan)))
         return 0
 
     again = ["plandeck", *again]
@@ -246,8 +238,6 @@ def _run(
     return host_run(
         plan,
         again=again,
-        max_parallel=max_parallel,
-        failure_mode=mode,
         speed=speed,
         seed=seed,
         console=not plain and not as_json and _has_terminal(),
@@ -255,28 +245,6 @@ def _run(
         read_only=read_only,
         detach=detach,
     )
-
-
-def _load(path: str) -> Plan | None:
-    """The plan, or None after every fault has been printed."""
-    from engine.errors import PlanInvalid
-    from engine.plan.load import load_plan
-    from engine.view.text import one_line
-
-    try:
-        return load_plan(path)
-    except PlanInvalid as invalid:
-        _tell(invalid)
-    except OSError as error:
-        click.echo(one_line(f"{path}: {error.strerror or error}"), err=True)
-    return None
-
-
-def _tell(invalid: PlanInvalid) -> None:
-    from engine.view.text import one_line
-
-    for fault in invalid.faults:
-        click.echo(one_line(str(fault)), err=True)
 
 
 def _open_standard_streams() -> None:

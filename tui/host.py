@@ -22,7 +22,7 @@ from engine.host import launcher
 from engine.host.kept import KeptRun, open_kept_run, reopen_run
 from engine.host.local_socket import SocketUnusable
 from engine.host.server import serve
-from engine.plan.model import FailureMode, Plan
+from engine.plan.model import Plan
 from engine.store.places import socket_path
 from engine.view.run_view import RunView
 from tui.marks import short_id
@@ -63,8 +63,6 @@ class Request(NamedTuple):
     again: Sequence[str]
     first: Sequence[Command] = ()
     detach: bool = False
-    max_parallel: int | None = None
-    failure_mode: FailureMode | None = None
     speed: float = 1.0
     seed: int | None = None
     console: bool = False
@@ -89,8 +87,6 @@ def _opened(request: Request) -> AbstractAsyncContextManager[KeptRun]:
         return reopen_run(request.subject, dispatchers=request.dispatchers)
     return open_kept_run(
         request.subject,
-        max_parallel=request.max_parallel,
-        failure_mode=request.failure_mode,
         seed=request.seed,
         speed=request.speed,
         dispatchers=request.dispatchers,

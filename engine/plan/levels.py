@@ -14,7 +14,7 @@ from engine.plan.document import (
     Section,
     ShutdownSection,
 )
-from engine.plan.model import Task
+from engine.plan.model import Plan, Subplan, Task
 from engine.plan.spelling import Speller, quoted
 
 COMMAND_LINE: Final = "command line"
@@ -28,6 +28,8 @@ NOTHING: Final = ProfileSection()
 _PLAN_WIDE: Final = tuple(
     name for name in ProfileSection.model_fields if name not in DefaultsSection.model_fields
 )
+
+_OF_SUBPLANS: Final = ("failure_mode", "max_parallel")
 
 PARTS: Final[dict[str, type[Section]]] = {
     "retry": RetrySection,
@@ -139,6 +141,42 @@ def origin(task: Task, origins: Mapping[str, str], field: str) -> str:
     """The level that a setting of a task comes from. origins: of the plan that the task belongs to."""
     level = origins.get(field, BUILT_IN)
     return TASK if field in task.given and level != COMMAND_LINE else level
+
+
+class Effective(NamedTuple):
+    """A setting that holds. scope: the name of the subplan it belongs to, "" for the plan itself. task: None
+    for what holds for the plan as a whole. value: durations in seconds."""
+
+    scope: str
+    task: str | None
+    field: str
+    value: Any
+    level: str
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the task's own, not what all tasks of its plan have."""
+        return self.level == TASK
+
+
+def effective(plan: Plan) -> Iterator[Effective]:
+    """Every setting of a plan and of its tasks, with the level that it comes from; scope by scope."""
+    scopes: list[tuple[str, Plan | Subplan]] = [("", plan), *((each.name, each) for each in plan.subplans)]
+    for number, (name, scope) in enumerate(scopes):
+        for field in plan_fields():
+            if scope is plan or field in _OF_SUBPLANS:
+                yield Effective(name, None, field, _value(scope, field), scope.origins.get(field, BUILT_IN))
+        for task in plan.tasks:
+            if task.scope == number:
+                for field in task_fields():
+                    level = origin(task, scope.origins, field)
+                    yield Effective(name, task.name, field, _value(task, field), level)
+
+
+def _value(owner: object, field: str) -> Any:
+    for name in field.split("."):
+        owner = getattr(owner, name)
+    return owner
 
 
 def _nested(fields: Mapping[str, Any]) -> ProfileSection:

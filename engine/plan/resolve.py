@@ -80,7 +80,7 @@ class _Defaults:
     """Makes tasks. Equal parts of them are shared, so that ten thousand tasks stay small."""
 
     def __init__(self, given: DefaultsSection, command_line: DefaultsSection, directory: str) -> None:
-        self.above = {name: getattr(command_line, name) for name in command_line.model_fields_set}
+        self.above = {name: value for name, value in command_line if value is not None}
         self.directory = Path(directory)
         self.needs: dict[tuple[str, Condition], Need] = {}
         self.retries: dict[RetrySection | int | None, Retry] = {None: NO_RETRY}

@@ -55,8 +55,9 @@ class Finding(NamedTuple):
 # ── what pydantic found ─────────────────────────────────────────────────────────────────────────
 
 
-def explained(error: ErrorDetails) -> Finding:
-    """One of pydantic's errors, in words that name keys and values as they stand in the file."""
+def explained(error: ErrorDetails, root: type[Section] = PlanSection) -> Finding:
+    """One of pydantic's errors, in words that name keys and values as they stand in the file. root: what
+    the paths begin in."""
     path = [step for step in error["loc"] if not (isinstance(step, str) and step.startswith(BRANCH))]
     kind, value = error["type"], error["input"]
     if kind == "invalid_key" or (path and path[-1] == "[key]" and kind == "string_type"):
@@ -64,7 +65,7 @@ def explained(error: ErrorDetails) -> Finding:
     if path and path[-1] == "[key]":
         return Finding(path[:-1], f"{path[-3]} {error['msg']}", key=True)
     if kind == "extra_forbidden":
-        return Finding(path, _unknown(path), key=True)
+        return Finding(path, _unknown(path, root), key=True)
     if kind == "missing":
         return Finding(path, f"{quoted(str(path[-1]))} is missing", key=True)
     if kind == "enum":
@@ -117,10 +118,10 @@ def _shown(value: object) -> str:
     return str(value)
 
 
-def _unknown(path: Path) -> str:
+def _unknown(path: Path, root: type[Section]) -> str:
     section: type[Section]
     if len(path) == 1:
-        section = PlanSection
+        section = root
     elif len(path) == 2:
         section = SECTIONS.get(str(path[0]), DefaultsSection)
     elif len(path) == 3 and path[0] in ("tasks", "profiles"):

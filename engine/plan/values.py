@@ -53,6 +53,31 @@ def _seconds(text: str) -> float | None:
     return round(sum(float(number) * unit for number, unit in numbers), 6)
 
 
+DURATIONS: Final = frozenset(
+    (
+        "timeout",
+        "stall_after",
+        "retry.delay",
+        "retry.max_delay",
+        "retry.jitter",
+        "shutdown.grace",
+        "hooks.timeout",
+    )
+)
+"""The settings that are durations."""
+
+
+def spelled_duration(seconds: float) -> str:
+    """The other way round, exactly: 5400 seconds are `1h30m`."""
+    left, spelled = round(seconds * 1000, 3), ""
+    for unit, size in _UNITS.items():
+        whole = left // (size * 1000) if unit != "ms" else left
+        left -= whole * size * 1000
+        if whole:
+            spelled += f"{whole:.10g}{unit}"
+    return spelled or "0s"
+
+
 def limit(text: object) -> float:
     """Seconds more than none, or infinity for `never`."""
     if text == "never":

@@ -33,9 +33,12 @@ class ConsoleSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """The whole file. keys: the keys of a binding, as they were written, by its id; ids with dots may
-    also be written as tables within tables."""
+    """The whole file. defaults: for every plan. profiles: by name, what a plan can choose with `profile`.
+    keys: the keys of a binding by its id; ids with dots may also be written as tables within tables. These
+    three stand here as they were written."""
 
+    defaults: dict[str, Any] = field(default_factory=dict)
+    profiles: dict[str, Any] = field(default_factory=dict)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
     keys: dict[str, Any] = field(default_factory=dict)
 

@@ -145,7 +145,7 @@ def test_limits_and_modes_are_those_of_the_plan(call: Cli, good: Path) -> None:
 
 
 def test_interrupt_before_the_run_is_130(call: Cli, good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(path: str) -> None:
+    def interrupted(path: str, **more: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("engine.plan.load.load_plan", interrupted)

@@ -1,0 +1,43 @@
+"""Plans for commands: loaded with the user's settings behind them, or all that is wrong is printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from engine.errors import PlanInvalid, SettingsInvalid
+    from engine.plan.model import FailureMode, Plan
+
+
+def load(
+    path: str, *, max_parallel: int | None = None, failure_mode: FailureMode | None = None
+) -> Plan | None:
+    """The plan in a file, or None after every fault has been printed.
+
+    max_parallel, failure_mode: from the command line, over what the plan and the settings say.
+    """
+    from engine.errors import PlanInvalid, SettingsInvalid
+    from engine.plan.document import ProfileSection
+    from engine.plan.load import load_plan
+    from engine.settings.levels import levels_in
+    from engine.settings.reader import read_settings
+    from engine.view.text import one_line
+
+    command_line = ProfileSection(max_parallel=max_parallel, failure_mode=failure_mode)
+    try:
+        return load_plan(path, levels=levels_in(read_settings(), command_line))
+    except (PlanInvalid, SettingsInvalid) as invalid:
+        tell(invalid)
+    except OSError as error:
+        click.echo(one_line(f"{path}: {error.strerror or error}"), err=True)
+    return None
+
+
+def tell(invalid: PlanInvalid | SettingsInvalid) -> None:
+    """Print every fault, a line each."""
+    from engine.view.text import one_line
+
+    for fault in invalid.faults:
+        click.echo(one_line(str(fault)), err=True)
