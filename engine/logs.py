@@ -40,11 +40,12 @@ class AttemptLog:
         clock: Callable[[], float],
         on_started: Callable[[str], None],
         mask: Mask | None = None,
+        on_fault: Callable[[str], None] | None = None,
     ) -> None:
         """Nothing is made of run_dir, task index and attempt number before there is something to write.
 
         clock: the offset in seconds. on_started: called with where the attempt was taken up. mask: hides
-        the secrets of the run; None if it has none.
+        the secrets of the run; None if it has none. on_fault: called with `fault`, once.
         """
         self._place = (run_dir, index, number)
         self.size = 0
@@ -57,6 +58,7 @@ class AttemptLog:
         """The offset of the last sign of life: a heartbeat, or a line unlike the one before it."""
         self._clock = clock
         self._on_started = on_started
+        self._on_fault = on_fault
         self._masked = None if mask is None else MaskedStream(mask)
         self._lines: _Lines | None = None
         self._fd: int | None = None
@@ -114,9 +116,14 @@ class AttemptLog:
         except OSError as error:
             self._look_at = now + _LOOK_INTERVAL
             self._close()
-            if self.fault is None:
-                self.fault = f"cannot write {self.path}: {error.strerror}"
+            self._note(f"cannot write {self.path}: {error.strerror}")
         self.lost += len(left)
+
+    def _note(self, fault: str) -> None:
+        if self.fault is None:
+            self.fault = fault
+            if self._on_fault is not None:
+                self._on_fault(fault)
 
     def _look(self) -> None:
         """Open the file, also when it was deleted while it was being written."""
@@ -124,7 +131,7 @@ class AttemptLog:
             if os.fstat(self._fd).st_nlink:
                 return
             self._close()
-            self.fault = self.fault or f"{self.path} was deleted: its beginning is lost"
+            self._note(f"{self.path} was deleted: its beginning is lost")
         try:
             self._fd = os.open(self.path, _FLAGS, 0o600)
         except FileNotFoundError:

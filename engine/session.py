@@ -52,6 +52,8 @@ class Run:
         self._clock = clock
         self.defect: Exception | None = None
         """What broke the engine, if anything did."""
+        self.output_fault: str | None = None
+        """The first thing that kept output of a task from disk, in one line."""
         self.directory = Path()
         self.graph: Graph = scheduler.graph
         self.plan: Plan = scheduler.graph.plan
@@ -139,8 +141,11 @@ async def open_run(
     def offset() -> float:
         return clock.now().offset
 
+    def note_fault(fault: str) -> None:
+        run.output_fault = run.output_fault or fault
+
     def open_log(index: int, number: int, started: Callable[[str], None]) -> AttemptLog:
-        return AttemptLog(where, index, number, offset, started, mask)
+        return AttemptLog(where, index, number, offset, started, mask, note_fault)
 
     outputs_folder = str(where.absolute() / "outputs")
 

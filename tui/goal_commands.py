@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tui.history_commands import open_history
+from tui.kept_runs import open_history
 from tui.streams import emit, style_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def abandon_goal(goal: str) -> int:
 
 
 def _still_running(goal: GoalRecord) -> str:
-    from tui.marks import short_id
+    from tui.kept_runs import short_id
 
     run = goal.last_run
     if run is None or run.holder is None:

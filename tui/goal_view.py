@@ -11,7 +11,8 @@ from engine.store.goals import GoalState
 from engine.store.records import GoalMove, GoalRecord, RunRecord
 from engine.view.text import one_line
 from tui.history_view import moment, runs_text, status_of
-from tui.marks import counted, short_id
+from tui.kept_runs import short_id
+from tui.marks import counted
 from tui.report import COLOURS, Style
 
 SHAPES: Final[dict[GoalState, TaskState]] = {

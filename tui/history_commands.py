@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from tui.kept_runs import NO_RUNS, find, open_history, plainly, short_id
 from tui.streams import emit, has_terminal, style_of
 
 if TYPE_CHECKING:
@@ -179,36 +178,6 @@ def replay(run: str, speed: float) -> int:
 
 
 HISTORY_COMMANDS: Final = (runs, show, logs, attach, replay)
-NO_RUNS: Final = "no runs yet: `plandeck run PLAN` makes one"
-
-
-def find(history: History, run: str) -> RunRecord:
-    """The run that is meant. Raises `StoreError` if there is none, or several."""
-    if not history.runs(1):
-        raise click.ClickException(NO_RUNS)
-    return history.find(run)
-
-
-@contextmanager
-def open_history() -> Iterator[History]:
-    """The history of this user. What is wrong with it, or is asked of it, is told in one line."""
-    from engine.store.history import History
-    from engine.store.places import state_directory
-
-    with plainly(), History(state_directory()) as history:
-        yield history
-
-
-@contextmanager
-def plainly() -> Iterator[None]:
-    """Tell in one line what the engine refuses."""
-    from engine.errors import PlandeckError
-    from engine.view.text import one_line
-
-    try:
-        yield
-    except PlandeckError as error:
-        raise click.ClickException(one_line(str(error))) from error
 
 
 def _console() -> Preferences | None:
@@ -245,7 +214,6 @@ def _newest_alive(history: History) -> RunRecord:
 
 def _not_alive(record: RunRecord) -> str:
     from tui.history_view import status_of
-    from tui.marks import short_id
 
     name = short_id(record.run_id)
     if record.outcome is None:

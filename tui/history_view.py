@@ -20,7 +20,8 @@ from engine.view.run_view import RunView
 from engine.view.task_view import TaskView
 from engine.view.text import one_line
 from engine.view.timing import clock, short
-from tui.marks import MODE_WORDS, counted, short_id
+from tui.kept_runs import short_id
+from tui.marks import MODE_WORDS, counted
 from tui.report import COLOURS, NAME_WIDTH, Style
 from tui.summary import last_lines
 

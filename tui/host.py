@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, closing, suppress
 from functools import partial
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 from anyio.abc import TaskGroup
@@ -25,12 +25,16 @@ from engine.host.server import serve
 from engine.plan.model import Plan
 from engine.store.places import socket_path
 from engine.view.run_view import RunView
-from tui.marks import short_id
+from engine.view.text import one_line
+from tui.kept_runs import short_id
 from tui.preferences import Preferences
 from tui.readonly import ReadOnlyRun
 from tui.report import JsonReport, PlainReport, Report, Style
 from tui.summary import summary
 from tui.teller import FAREWELL, Teller
+
+if TYPE_CHECKING:
+    from tui.app import ConsoleApp
 
 EXIT_CODES: Final = {Outcome.SUCCESS: 0, Outcome.FAILED: 1, Outcome.CANCELLED: 130, Outcome.INTERRUPTED: 1}
 SIGNAL_BASE: Final = 128
@@ -38,6 +42,12 @@ SIGNAL_BASE: Final = 128
 
 UNLIMITED: Final = sys.maxsize
 """A report must be whole. What a run can say is bounded by its plan, so keeping it all is safe."""
+
+LOOK_INTERVAL: Final = 1.0
+"""Seconds between two looks whether the run is kept still."""
+
+NOTICE: Final = 30.0
+"""Seconds that the console shows that it is not."""
 
 ECHO: Final = 1.0
 """Seconds within which a signal that is not typed comes twice, but is meant once: `kill %1` and timeout(1)
@@ -78,13 +88,13 @@ async def host(request: Request, out: Style, err: Style) -> int:
     Whatever ends it, every process of the run is gone when this returns.
     """
     with closing(Teller(out, err)) as teller:
-        async with _opened(request) as kept:
+        async with _opened(request, teller) as kept:
             return await _Hosting(kept, request, teller).last()
 
 
-def _opened(request: Request) -> AbstractAsyncContextManager[KeptRun]:
+def _opened(request: Request, teller: Teller) -> AbstractAsyncContextManager[KeptRun]:
     if isinstance(request.subject, str):
-        return reopen_run(request.subject, dispatchers=request.dispatchers)
+        return reopen_run(request.subject, dispatchers=request.dispatchers, on_wait=teller.tell)
     return open_kept_run(
         request.subject,
         seed=request.seed,
@@ -107,7 +117,7 @@ class _Hosting:
         self._interrupted_by: signal.Signals | None = None
         self._is_reachable = False
         self._is_detached = False
-        self._on_screen = False
+        self._app: ConsoleApp | None = None
         self._over = False
         # from before the first event, for the lines; a console has its own
         self._early = None if request.console else (self._run.snapshot(), self._run.subscribe(UNLIMITED))
@@ -118,6 +128,7 @@ class _Hosting:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._obey, received, group.cancel_scope)
                 group.start_soon(self._notice_unread)
+                group.start_soon(self._notice_faults)
                 await self._serve(group)
                 for command in self._request.first:
                     await self._run.send(command)
@@ -205,9 +216,9 @@ class _Hosting:
         async with anyio.create_task_group() as group:
             group.start_soon(leave_when_told)
             group.start_soon(leave_when_hung_up)
-            self._on_screen = True
+            self._app = app
             left = await app.show()
-            self._on_screen = False
+            self._app = None
             group.cancel_scope.cancel()
         if left == HUNG_UP or self._hung_up.is_set():
             await self._do_without_terminal()
@@ -252,6 +263,25 @@ class _Hosting:
         )
         await self._send(DrainPlan(actor="plandeck"))
 
+    async def _notice_faults(self) -> None:
+        """Say what cannot be kept when it happens, for the run goes on."""
+        before, is_output_told = self._kept.fault, False
+        while True:
+            await anyio.sleep(LOOK_INTERVAL)
+            fault = self._kept.fault
+            if fault != before:
+                self._warn("all of this run is kept again" if fault is None else f"not all is kept: {fault}")
+                before = fault
+            if self._run.output_fault is not None and not is_output_told:
+                self._warn(f"not all output is kept: {self._run.output_fault}")
+                is_output_told = True
+
+    def _warn(self, message: str) -> None:
+        if self._app is None:
+            self._teller.tell(message)
+        else:
+            self._app.notify(one_line(message), severity="warning", timeout=NOTICE, markup=False)
+
     # ── what ends it ────────────────────────────────────────────────────────────────────────────
 
     async def _obey(self, received: AsyncIterator[signal.Signals], scope: anyio.CancelScope) -> None:
@@ -270,11 +300,11 @@ class _Hosting:
                 return
             if number == signal.SIGHUP:
                 self._hung_up.set()
-                if not self._on_screen:
+                if self._app is None:
                     await self._do_without_terminal()
                 continue
             again = self._signalled.is_set()
-            if not self._on_screen:  # the console shows it
+            if self._app is None:  # the console shows it
                 self._teller.tell(
                     "killing what still runs" if again else "stopping what runs; once more to kill it"
                 )
@@ -304,6 +334,8 @@ class _Hosting:
         request, fault = self._request, self._kept.fault
         if fault is not None:
             self._teller.tell(f"not all of this run could be kept: {fault}")
+        if self._run.output_fault is not None:
+            self._teller.tell(f"not all output could be kept: {self._run.output_fault}")
         style = self._teller.err if request.json else self._teller.out
         view = RunView.from_snapshot(self._run.graph, self._run.snapshot())
         text = summary(result, view, self._run.log_path, request.again, style, is_kept=fault is None)

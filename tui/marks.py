@@ -8,7 +8,6 @@ from __future__ import annotations
 import locale
 import os
 import sys
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from engine.core.state import TaskState
@@ -42,10 +41,6 @@ MODE_WORDS: Final[dict[FailureMode, str]] = {
 }
 
 
-ID_LENGTH: Final = 8
-"""Characters of an id that tell one run from another in all but the strangest cases."""
-
-
 def wants_ascii() -> bool:
     """Whether the terminal cannot be trusted with more than ASCII.
 
@@ -64,11 +59,3 @@ def wants_ascii() -> bool:
 def counted(number: int, thing: str) -> str:
     """ "1 task", "2 tasks"."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def short_id(run_id: str, among: Sequence[str] = ()) -> str:
-    """A beginning of the id that no other one has. among: the ids that matter."""
-    length = ID_LENGTH
-    while length < len(run_id) and len({other[:length] for other in among}) < len(set(among)):
-        length += 1
-    return run_id[:length]

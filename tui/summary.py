@@ -13,7 +13,8 @@ from engine.view.run_view import RunView
 from engine.view.task_view import TaskView
 from engine.view.text import one_line
 from engine.view.timing import short
-from tui.marks import counted, short_id
+from tui.kept_runs import short_id
+from tui.marks import counted
 from tui.report import COLOURS, Style
 
 LAST_LINES: Final = 5

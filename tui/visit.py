@@ -21,7 +21,7 @@ from engine.store.places import run_directory, socket_path
 from engine.store.records import RunRecord
 from engine.view.run_view import RunView
 from tui.host import EXIT_CODES, SIGNAL_BASE, UNLIMITED, heeded_signals
-from tui.marks import short_id
+from tui.kept_runs import short_id
 from tui.plain import PlainLines
 from tui.preferences import Preferences
 from tui.report import Style

@@ -39,8 +39,8 @@ class Attempts:
     """Takes the reports about attempts, and decides what becomes of each.
 
     effects: what the runner must do on account of the input at hand. retried: attempts after the first
-    that were taken up. stale_reports: reports dropped because they were about an attempt that is no
-    longer the current one.
+    that were taken up, but not in place of an interrupted one. stale_reports: reports dropped because they
+    were about an attempt that is no longer the current one.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Attempts:
                 where=where,
             )
         )
-        if attempt > 1:
+        if attempt > 1 and not ledger.stands_in(index):
             self.retried += 1
         timeout = self._tasks[index].timeout
         if timeout is not None:

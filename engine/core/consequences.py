@@ -208,7 +208,9 @@ class Consequences:
 
     def interrupt(self, index: int) -> None:
         """Tell that a task is PENDING again because the engine ended under it."""
-        self._ledger.causes[index] = INTERRUPTED
+        records = self._ledger.history[index]
+        was_cut_off = records is not None and records[-1].error == INTERRUPTED  # else it was in its back-off
+        self._ledger.causes[index] = INTERRUPTED if was_cut_off else "resume"
         self._recorder.emit_task(TaskReset, index, "resume", interrupted=True)
 
     def _bring_back(self, index: int, cause: str) -> None:

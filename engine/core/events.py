@@ -194,8 +194,8 @@ class PlanStarted(PlanEvent, kw_only=True, gc=False):
 
 class PlanCompleted(PlanEvent, kw_only=True, gc=False):
     """Every task is terminal. The counts are of tasks; tolerated ones (`skip_on_failure`) are among the
-    skipped. retried: attempts after the first. diagnosis is set only when the run ended because of a
-    defect."""
+    skipped. retried: attempts after the first, but not in place of an interrupted one. diagnosis is set only
+    when the run ended because of a defect."""
 
     type: ClassVar[str] = "PLAN_COMPLETED"
     outcome: Outcome

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
-from engine.core.records import AttemptRecord, TaskSnapshot
+from engine.core.records import INTERRUPTED, AttemptRecord, TaskSnapshot
 from engine.core.state import (
     FAILED,
     PENDING,
@@ -173,6 +173,11 @@ class Ledger:
         """Whether the dispatcher has said of the current attempt that it runs, or ran."""
         records = self.history[index]
         return records is not None and records[-1].number == self.attempt[index]
+
+    def stands_in(self, index: int) -> bool:
+        """Whether the attempt that was taken up last is in place of an interrupted one."""
+        records = self.history[index] or ()
+        return len(records) > 1 and records[-2].error == INTERRUPTED
 
     def open_record(self, index: int, offset: float, where: str) -> None:
         """Write down that the current attempt was taken up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -31,6 +32,14 @@ class AttemptRecord(msgspec.Struct, gc=False):
     stopping: float | None = None
     is_cancelled: bool = False
     retry_at: float | None = None
+
+
+def retries_among(records: Sequence[AttemptRecord]) -> int:
+    """How many of a task's attempts are retries: those after the first, but not after an interrupted one."""
+    return sum(
+        record.number > 1 and (before is None or before.error != INTERRUPTED)
+        for before, record in zip((None, *records), records, strict=False)
+    )
 
 
 class TaskSnapshot(msgspec.Struct, kw_only=True):

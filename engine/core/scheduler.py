@@ -33,7 +33,7 @@ from engine.core.inputs import (
 from engine.core.ledger import TIMED_OUT, InvariantBroken, Ledger, Stop, StopKind
 from engine.core.ready import ReadyQueue
 from engine.core.recorder import Recorder
-from engine.core.records import Snapshot
+from engine.core.records import Snapshot, retries_among
 from engine.core.resumption import Resumption
 from engine.core.state import (
     CANCELLED,
@@ -42,6 +42,7 @@ from engine.core.state import (
     SKIPPED,
     STOPPING,
     SUCCESS,
+    TERMINAL,
     Outcome,
     RunPhase,
 )
@@ -192,10 +193,9 @@ class Scheduler:
         self._began = snapshot.began
         self.max_parallel = snapshot.max_parallel if max_parallel is None else max_parallel
         self.failure_mode = snapshot.failure_mode if failure_mode is None else failure_mode
-        self.attempts.retried = sum(
-            record.number > 1 for records in self.ledger.history for record in records or ()
-        )
-        if snapshot.phase is RunPhase.COMPLETE:
+        self.attempts.retried = sum(map(retries_among, filter(None, self.ledger.history)))
+        is_whole = all(task.state in TERMINAL for task in snapshot.tasks)  # else events are missing
+        if snapshot.phase is RunPhase.COMPLETE and is_whole:
             self.phase, self.outcome = snapshot.phase, snapshot.outcome
 
     def _start(self, _: Start) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Final
+
+import anyio
 
 from engine.core.events import Event
 from engine.dispatch.base import TaskDispatcher
@@ -17,8 +21,14 @@ from engine.secrets import mask_for
 from engine.session import Run, open_run
 from engine.store.history import History
 from engine.store.journal import Journal
-from engine.store.lock import RunLock
+from engine.store.lock import RunHeld, RunLock
 from engine.store.places import run_directory, state_directory
+
+MOMENT: Final = 0.5
+"""Seconds of waiting that are not worth a word."""
+
+_LOOK_INTERVAL: Final = 0.02
+"""Seconds between two looks at a lock that others still have: nobody tells when they let go of it."""
 
 
 class KeptRun:
@@ -95,16 +105,21 @@ async def reopen_run(
     *,
     state: Path | None = None,
     dispatchers: Mapping[str, TaskDispatcher] | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> AsyncIterator[KeptRun]:
     """Go on with a run whose engine has ended, with the plan and the settings that it had.
 
     What had finished stays finished; what was running runs again, without using up a retry. A run that is
-    complete waits for commands. Raises `RunHeld` if another engine has it, and `StoreError` if there is
-    no such run or it cannot be read.
+    complete waits for commands. While a guardian still ends what a killed engine has left, it is waited for;
+    on_wait: called with the reason if that takes longer than a moment. Raises `RunHeld` if another engine has
+    the run, and `StoreError` if there is no such run or it cannot be read.
     """
     state = state or state_directory()
     with ExitStack() as held:
-        hold(held.enter_context(RunLock(run_directory(state, run_id))).fileno())
+        lock = RunLock(run_directory(state, run_id))
+        await _acquire(lock, on_wait)
+        held.callback(lock.release)
+        hold(lock.fileno())
         journal = held.enter_context(Journal.reopen(state, run_id))
         past, seed, speed = _past(state, run_id)
         async with open_run(
@@ -119,6 +134,23 @@ async def reopen_run(
             journal=journal.commit,
         ) as run:
             yield KeptRun(run, journal, None, gone_on=True)
+
+
+async def _acquire(lock: RunLock, on_wait: Callable[[str], None] | None) -> None:
+    """Take the lock, as soon as nothing is left of an engine that was killed."""
+    said_at = anyio.current_time() + MOMENT
+    while True:
+        try:
+            lock.acquire()
+        except RunHeld as held:
+            if not held.holder.is_gone:
+                raise
+        else:
+            return
+        if on_wait is not None and anyio.current_time() >= said_at:
+            on_wait("the engine of this run was killed; waiting until what it had started has ended")
+            said_at = math.inf
+        await anyio.sleep(_LOOK_INTERVAL)
 
 
 def _past(state: Path, run_id: str) -> tuple[list[Event], int | None, float]:

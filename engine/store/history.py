@@ -12,6 +12,7 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from engine.core.events import Event, TaskCompleted, TaskEvent, TaskFailed, TaskRetried
+from engine.core.records import INTERRUPTED
 from engine.errors import CommandRefused, StoreError
 from engine.failure import failure_detail
 from engine.plan.graph import Graph, median
@@ -289,7 +290,7 @@ class History:
         offsets = [event.offset for event in events]
         return {
             **{state: states[state] for state in _ENDS},
-            "retried": sum(event.type == TaskRetried.type for event in events),
+            "retried": sum(event.type == TaskRetried.type and event.cause != INTERRUPTED for event in events),
             "duration": max(offsets, default=0.0) - min(offsets, default=0.0),
         }
 

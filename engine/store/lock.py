@@ -24,6 +24,17 @@ class Holder(msgspec.Struct, frozen=True):
     pid: int = 0
     since: float = 0.0
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is known to have ended. What it had started is then being ended, and has the lock."""
+        try:
+            os.kill(self.pid or os.getpid(), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass
+        return False
+
     def __str__(self) -> str:
         if not self.pid:
             return "another process"

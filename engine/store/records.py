@@ -17,10 +17,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One run, in one line of a list.
 
     number: its short name within this database. tasks: how many the plan has. success, failed, skipped,
-    cancelled: tasks that are so now; retried: attempts after a first. created, ended: seconds since
-    the epoch. outcome, ended: None for a run that goes on, or whose engine died. duration: seconds
-    from PLAN_STARTED to the end, or to the last event so far. holder: whose hands it is in now;
-    a run without outcome and without holder was interrupted. missing: events that could not be kept.
+    cancelled: tasks that are so now; retried: attempts after a first, but not in place of an interrupted
+    one. created, ended: seconds since the epoch. outcome, ended: None for a run that goes on, or whose
+    engine died. duration: seconds from PLAN_STARTED to the end, or to the last event so far. holder: whose
+    hands it is in now; a run without outcome and without holder was interrupted. missing: events that could
+    not be kept.
     source_digest: of the file `source` when the run was created. definition: of the plan as it was run.
     """
 

@@ -35,6 +35,7 @@ class Outline(msgspec.Struct, gc=False):
     state: str = ""
     duration: float = 0.0
     reason: str = ""
+    cause: str = ""
 
 
 decode_outlines: Final = msgspec.json.Decoder(list[Outline]).decode

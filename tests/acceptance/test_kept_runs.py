@@ -140,6 +140,32 @@ def test_a_run_is_left_found_again_and_cancelled_from_elsewhere(tmp_path: Path) 
     assert run["outcome"] == "cancelled"
 
 
+def test_resuming_waits_until_nothing_is_left_of_a_killed_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, up = tmp_path / "plan.yaml", tmp_path / "up"
+    os.mkfifo(up)
+    first = f"touch begun; trap '' TERM; echo up > {up}; while :; do sleep 1; done"
+    deaf = f"cd {tmp_path}; test -e begun || {{ {first}; }}"
+    plan.write_text(json.dumps({"name": "deaf", "tasks": {"deaf": {"run": deaf}}}))
+    monkeypatch.setenv(MARK, str(tmp_path))
+    said("run", plan, "--detach")
+    assert up.read_text() == "up\n"
+    (run,) = map(json.loads, said("runs", "--json").splitlines())
+    holder = holder_of(run_directory(state_directory(), run["run_id"]))
+    assert holder is not None
+    os.kill(holder.pid, signal.SIGKILL)
+    retried = plandeck("retry", "last")
+    output, _ = retried.communicate(timeout=60)
+    assert retried.returncode == 2
+    assert "was interrupted; to go on with it: plandeck resume" in output
+    resumed = said("resume", "last", "--plain")
+    assert "waiting until what it had started has ended" in resumed
+    assert "deaf succeeded after" in resumed
+    assert "retried" not in resumed
+    assert marked_processes(str(tmp_path)) == []
+
+
 def test_what_a_signal_cut_off_is_gone_on_with(tmp_path: Path) -> None:
     plan = tmp_path / "plan.yaml"
     gate = tmp_path / "gate"

@@ -6,8 +6,9 @@ from random import Random
 
 import pytest
 
+from engine.core.events import PlanCompleted, TaskCompleted, TaskRetried
 from engine.core.inputs import CancelTask, HoldTask, RetryFailed
-from engine.core.records import INTERRUPTED
+from engine.core.records import INTERRUPTED, retries_among
 from engine.core.scheduler import Scheduler
 from engine.core.state import Outcome, RunPhase, TaskState
 from engine.plan.model import FailureMode
@@ -54,6 +55,37 @@ def test_an_interruption_uses_up_no_retry() -> None:
     assert snapshot.tasks[0].retries == 1
     after = gone_on(world)
     assert after.scheduler.snapshot().tasks[0].retries == 1
+
+
+def test_an_attempt_in_place_of_an_interrupted_one_is_no_retry() -> None:
+    world = World(plan(a="", b=task(retry=1)))
+    world.start()
+    world.admit("a")
+    world.fail("b")  # waits for its second attempt
+    after = gone_on(world)
+    after.succeed("a")
+    after.succeed("b")
+    assert [event.retried for event in after.events if isinstance(event, PlanCompleted)] == [1]
+    causes = {event.task: event.cause for event in after.events if isinstance(event, TaskRetried)}
+    assert causes == {"a": INTERRUPTED, "b": "resume"}
+    # and it is counted alike by who goes on with it once more
+    graph = world.scheduler.graph
+    snapshot = snapshot_of(graph, [*world.events, *after.events], "run")
+    assert sum(retries_among(task.attempts) for task in snapshot.tasks) == 1
+
+
+def test_a_run_that_is_complete_only_because_events_are_missing_goes_on() -> None:
+    world = World(plan(a="", b=""))
+    world.start()
+    world.succeed("a")
+    world.succeed("b")
+    kept = [event for event in world.events if not (isinstance(event, TaskCompleted) and event.task == "b")]
+    after = World(
+        world.scheduler.graph.plan, checked=False, snapshot=snapshot_of(world.scheduler.graph, kept)
+    )
+    after.offset = world.offset
+    assert after.start() == ["PLAN_RESUMED", "TASK_RESET b", "start b#2"]
+    after.scheduler.check_invariants()
 
 
 def test_a_back_off_is_over_with_the_engine() -> None:
