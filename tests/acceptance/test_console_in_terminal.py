@@ -309,21 +309,31 @@ def test_a_terminal_that_does_not_read_keeps_no_task_alive(busy: Console) -> Non
 class Multiplexer:
     """A tmux of our own with one pane of 80x24 and a shell in it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._tmux = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null"]
+    def __init__(self, folder: Path, name: str = "tmux") -> None:
+        self._tmux = ["tmux", "-S", str(folder / name), "-f", "/dev/null"]
         self._folder = folder
+        self._pipe = folder / f"{name}.output"
 
     def __enter__(self) -> Self:
         self._do("new-session", "-d", "-x", "80", "-y", "24", "-c", str(self._folder), "env PS1='$ ' sh")
         # what the pane puts out also comes here: the sign that there is something new to look at
-        os.mkfifo(self._folder / "output")
-        self._output = os.open(self._folder / "output", os.O_RDWR | os.O_NONBLOCK)
-        self._do("pipe-pane", f"cat > {shlex.quote(str(self._folder / 'output'))}")
+        os.mkfifo(self._pipe)
+        self._output = os.open(self._pipe, os.O_RDWR | os.O_NONBLOCK)
+        self._do("pipe-pane", f"cat > {shlex.quote(str(self._pipe))}")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._do("kill-server")
+        with suppress(subprocess.CalledProcessError):  # it was killed already
+            self.kill()
         os.close(self._output)
+
+    def kill(self) -> None:
+        self._do("kill-server")
+
+    def plandeck(self, arguments: str) -> None:
+        """Give the command in the shell, and have it say how that ended."""
+        command = f"PYTHONPATH={shlex.quote(str(ROOT))} {shlex.join(PLANDECK)} {arguments}"
+        self.run(f"{command}; echo left with $?")
 
     def run(self, command: str) -> None:
         self._do("send-keys", "-l", command)
@@ -346,8 +356,7 @@ class Multiplexer:
 def test_the_same_in_tmux(tmp_path: Path) -> None:
     with Multiplexer(tmp_path) as tmux:
         (tmp_path / "plan.yaml").write_text(HARBOUR.replace("> said", "> /dev/null"))
-        command = shlex.join([*PLANDECK, "run", "plan.yaml"])
-        tmux.run(f"PYTHONPATH={shlex.quote(str(ROOT))} {command}; echo left with $?")
+        tmux.plandeck("run plan.yaml")
         tmux.wait_for("mend +failed")
         tmux.press("e", "r")
         tmux.wait_for("mend +failed +2/")
@@ -355,6 +364,46 @@ def test_the_same_in_tmux(tmp_path: Path) -> None:
         tmux.wait_for("Quit?")
         tmux.press("c")
         tmux.wait_for("(?s)harbour failed after.*left with 1")
+
+
+@pytest.mark.integration
+def test_a_run_goes_on_when_the_tmux_server_is_killed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "gate")
+    (tmp_path / "plan.yaml").write_text(
+        "name: gate\ntasks: {wait: {run: cat gate}, after: {run: 'true', needs: [wait]}}"
+    )
+    with Multiplexer(tmp_path, "first") as first:
+        first.plandeck("run plan.yaml")
+        first.wait_for("wait +running")
+        first.kill()
+    with Multiplexer(tmp_path, "second") as second:
+        second.plandeck("attach")
+        second.wait_for("wait +running")
+        (tmp_path / "gate").write_text("go\n")
+        second.wait_for("after +success")
+        second.press("q")
+        second.wait_for("(?s)gate succeeded after.*left with 0")
+
+
+@pytest.mark.integration
+def test_a_run_is_left_attached_to_twice_and_cancelled_from_one_of_them(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text("name: long\ntasks: {wait: {run: sleep 600}}\n")
+    with Multiplexer(tmp_path, "first") as first, Multiplexer(tmp_path, "second") as second:
+        first.plandeck("run plan.yaml")
+        first.wait_for("wait +running")
+        first.press("D")
+        first.wait_for("(?s)goes on; to see it: plandeck attach.*left with 0")
+        for console in (first, second):
+            console.run("clear")
+            console.plandeck("attach")
+            console.wait_for("wait +running")
+        first.press("C-x")
+        first.wait_for("Cancel")
+        first.press("y")
+        for console in (first, second):
+            console.wait_for("wait +cancelled")
+            console.press("q")
+            console.wait_for("(?s)long was cancelled after.*left with 130")
 
 
 def _is_there(group: int) -> bool:
