@@ -216,6 +216,8 @@ class Runner:
                 self._asked.append(given)
                 decision = scheduler.handle(self._masked(given.command), now)
                 given.refusal = decision.refusal
+                if given.refusal is not None:
+                    logger.info("%r is refused: %s", given.command, given.refusal)
             else:
                 decision = scheduler.handle(self._masked(given), now)
             events += decision.events

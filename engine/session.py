@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ from engine.runner import Runner
 from engine.secrets import mask_for
 from engine.store.places import run_directory, state_directory
 from engine.stream import DEFAULT_LIMIT, EventStream, Subscription
+
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -175,6 +178,7 @@ async def open_run(
                 try:
                     await runner.run()
                 except Exception as defect:
+                    logger.exception("the engine failed")
                     run.defect = _unwrap(defect)
                     hosted.cancel_scope.cancel()
 

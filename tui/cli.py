@@ -77,6 +77,7 @@ def run_options(command: _Command) -> _Command:
         ),
         click.option("--read-only", is_flag=True, help="Open the console to watch, not to steer."),
         click.option("--detach", is_flag=True, help="Give the shell back; the run goes on."),
+        click.option("--verbose", "-v", is_flag=True, help="Write more into plandeck's own log of the run."),
         click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing."),
     )
     for option in reversed(options):
@@ -204,6 +205,7 @@ def _run(
     read_only: bool,
     detach: bool,
     dry_run: bool,
+    verbose: bool,
 ) -> int:
     if not math.isfinite(speed):
         raise click.UsageError("--speed must be a finite number")
@@ -244,6 +246,7 @@ def _run(
         json=as_json,
         read_only=read_only,
         detach=detach,
+        verbose=verbose,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
 import sys
@@ -35,6 +36,9 @@ from tui.teller import FAREWELL, Teller
 
 if TYPE_CHECKING:
     from tui.app import ConsoleApp
+
+
+logger = logging.getLogger(__name__)
 
 EXIT_CODES: Final = {Outcome.SUCCESS: 0, Outcome.FAILED: 1, Outcome.CANCELLED: 130, Outcome.INTERRUPTED: 1}
 SIGNAL_BASE: Final = 128
@@ -78,6 +82,7 @@ class Request(NamedTuple):
     console: bool = False
     json: bool = False
     read_only: bool = False
+    verbose: bool = False
     dispatchers: Mapping[str, TaskDispatcher] | None = None
     preferences: Preferences | None = None
 
@@ -94,12 +99,18 @@ async def host(request: Request, out: Style, err: Style) -> int:
 
 def _opened(request: Request, teller: Teller) -> AbstractAsyncContextManager[KeptRun]:
     if isinstance(request.subject, str):
-        return reopen_run(request.subject, dispatchers=request.dispatchers, on_wait=teller.tell)
+        return reopen_run(
+            request.subject,
+            dispatchers=request.dispatchers,
+            on_wait=teller.tell,
+            verbose=request.verbose,
+        )
     return open_kept_run(
         request.subject,
         seed=request.seed,
         speed=request.speed,
         dispatchers=request.dispatchers,
+        verbose=request.verbose,
     )
 
 

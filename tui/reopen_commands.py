@@ -31,6 +31,7 @@ def reopen_options(command: _Command) -> _Command:
         ),
         click.option("--detach", is_flag=True, help="Give the shell back; the run goes on."),
         click.option("--anyway", is_flag=True, help="Also if not all that happened could be kept."),
+        click.option("--verbose", "-v", is_flag=True, help="Write more into plandeck's own log of the run."),
     )
     for option in reversed(options):
         command = option(command)
@@ -88,8 +89,9 @@ def retry(run: str, task: str | None, downstream: bool, **options: Any) -> int:
 
 
 def _go_on(
-    record: RunRecord, first: Sequence[Any], *, anyway: bool, plain: bool, as_json: bool, detach: bool
+    record: RunRecord, first: Sequence[Any], *, anyway: bool, plain: bool, as_json: bool, **more: Any
 ) -> int:
+    """more: goes on to the `Request`."""
     from engine.view.text import one_line
     from tui.marks import counted
 
@@ -111,7 +113,7 @@ def _go_on(
         first=first,
         console=not plain and not as_json and has_terminal(),
         json=as_json,
-        detach=detach,
+        **more,
     )
 
 

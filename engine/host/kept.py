@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from engine.errors import StoreError
 from engine.host.launcher import hold
 from engine.identity import new_run_id
 from engine.plan.model import FailureMode, Plan
+from engine.program_log import program_log
 from engine.secrets import mask_for
 from engine.session import Run, open_run
 from engine.store.history import History
@@ -56,14 +57,16 @@ async def open_kept_run(
     seed: int | None = None,
     speed: float = 1.0,
     dispatchers: Mapping[str, TaskDispatcher] | None = None,
+    verbose: bool = False,
 ) -> AsyncIterator[KeptRun]:
     """Run a plan as `open_run` does, and keep all that happens in a state directory.
 
     state: by default the user's own. A state directory that cannot be written is told in `fault`, and
-    the run goes on without. What tasks took in past runs decides which long path starts first.
+    the run goes on without. What tasks took in past runs decides which long path starts first. verbose:
+    of the log that plandeck itself keeps (`engine.program_log`).
     Raises `PlanInvalid` as `open_run` does, also for a plan that holds one of its secrets.
     """
-    mask_for(plan, os.environ)  # before anything of the plan is kept
+    mask = mask_for(plan, os.environ)  # before anything of the plan is kept
     state = state or state_directory()
     run_id = new_run_id()
     refused: str | None = None
@@ -84,17 +87,19 @@ async def open_kept_run(
             )
         except StoreError as error:
             refused = str(error)
+        folder = run_directory(state, run_id)
+        tell = held.enter_context(program_log(folder, run_id, verbose=verbose, mask=mask))
         async with open_run(
             plan,
             max_parallel=max_parallel,
             failure_mode=failure_mode,
             seed=seed,
             speed=speed,
-            directory=run_directory(state, run_id),
+            directory=folder,
             dispatchers=dispatchers,
             durations=_expected(state, plan, speed),
             run_id=run_id,
-            journal=journal.commit if journal else None,
+            journal=_each(journal.commit, tell) if journal else tell,
         ) as run:
             yield KeptRun(run, journal, refused, gone_on=False)
 
@@ -106,6 +111,7 @@ async def reopen_run(
     state: Path | None = None,
     dispatchers: Mapping[str, TaskDispatcher] | None = None,
     on_wait: Callable[[str], None] | None = None,
+    verbose: bool = False,
 ) -> AsyncIterator[KeptRun]:
     """Go on with a run whose engine has ended, with the plan and the settings that it had.
 
@@ -122,16 +128,19 @@ async def reopen_run(
         hold(lock.fileno())
         journal = held.enter_context(Journal.reopen(state, run_id))
         past, seed, speed = _past(state, run_id)
+        folder = run_directory(state, run_id)
+        mask = mask_for(journal.plan, os.environ)
+        tell = held.enter_context(program_log(folder, run_id, verbose=verbose, mask=mask))
         async with open_run(
             journal.plan,
             seed=seed,
             speed=speed,
-            directory=run_directory(state, run_id),
+            directory=folder,
             dispatchers=dispatchers,
             durations=_expected(state, journal.plan, speed),
             run_id=run_id,
             past=past,
-            journal=journal.commit,
+            journal=_each(journal.commit, tell),
         ) as run:
             yield KeptRun(run, journal, None, gone_on=True)
 
@@ -151,6 +160,16 @@ async def _acquire(lock: RunLock, on_wait: Callable[[str], None] | None) -> None
             on_wait("the engine of this run was killed; waiting until what it had started has ended")
             said_at = math.inf
         await anyio.sleep(_LOOK_INTERVAL)
+
+
+def _each(*listeners: Callable[[Sequence[Event]], None]) -> Callable[[Sequence[Event]], None]:
+    """Tells each of them, in their order."""
+
+    def tell(events: Sequence[Event]) -> None:
+        for listener in listeners:
+            listener(events)
+
+    return tell
 
 
 def _past(state: Path, run_id: str) -> tuple[list[Event], int | None, float]:

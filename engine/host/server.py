@@ -105,9 +105,11 @@ class _Server:
                 group.start_soon(self._converse, console)
 
     async def _converse(self, console: Conversation) -> None:
+        logger.info("a console is attached")
         try:
             await console.converse()
         except Exception:
             logger.exception("a console's connection failed")
         finally:
             self._consoles.discard(console)
+            logger.info("a console has left")
