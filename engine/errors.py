@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 
@@ -45,6 +47,28 @@ class CommandRefused(PlandeckError):
 
 class RunFailed(PlandeckError):
     """Raised on request (`PlanResult.raise_for_outcome`) for a run that did not succeed."""
+
+
+class SubplanExecutionError(RunFailed):
+    """A subplan that stops at the first failure has failed. subplan, task, error: its name, the name of the
+    task that failed first inside, and how."""
+
+    def __init__(self, subplan: str, task: str, error: str) -> None:
+        self.subplan = subplan
+        self.task = task
+        self.error = error
+        super().__init__(f"{task} failed: {error}")
+
+
+class AggregateSubplanError(RunFailed):
+    """A subplan that goes on after failures has failed. subplan: its name. failures: (task, error) of each
+    task that failed inside, in the order in which they failed."""
+
+    def __init__(self, subplan: str, failures: Sequence[tuple[str, str]]) -> None:
+        self.subplan = subplan
+        self.failures = tuple(failures)
+        number = "1 task" if len(failures) == 1 else f"{len(failures)} tasks"
+        super().__init__(f"{number} failed: " + "; ".join(f"{task}: {error}" for task, error in failures))
 
 
 class StoreError(PlandeckError):

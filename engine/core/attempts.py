@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from random import Random
 
 from engine.core.consequences import Consequences
@@ -66,13 +66,14 @@ class Attempts:
         self._deadlines = deadlines
         self._random = random
         self._answer_failure = answer_failure
+        self._has_subplans = bool(ledger.graph.nesting.scopes)
 
     def started(self, report: AttemptStarted) -> None:
         if not self._is_fresh(report):
             return
         index, state = report.index, self._ledger.state[report.index]
         if state is READY:
-            self._take_up(index, report.where)
+            self.take_up(index, report.where)
         elif state is STOPPING and not self._ledger.was_taken_up(index):
             # told to stop before it had said that it runs
             self._ledger.open_record(index, self._recorder.offset, report.where)
@@ -83,6 +84,8 @@ class Attempts:
         index, outcome = report.index, report.outcome
         ledger = self._ledger
         ledger.in_flight.discard(index)
+        if self._has_subplans:
+            self._ready.reconsider(ledger.scopes.give_back(index))
         if ledger.state[index] is STOPPING:
             self._end_stopped(index, outcome)
             return
@@ -90,7 +93,7 @@ class Attempts:
             if outcome.kind is OutcomeKind.REFUSED:
                 self._defer(index, outcome)
                 return
-            self._take_up(index, "")  # over before its dispatcher had said that it runs
+            self.take_up(index, "")  # over before its dispatcher had said that it runs
         if ledger.stalled:
             self._clear_stall(index, "attempt ended")
         if outcome.kind is OutcomeKind.SUCCESS:
@@ -121,12 +124,14 @@ class Attempts:
             if index is None:
                 return
             ledger.in_flight.add(index)
+            if self._has_subplans:
+                self._ready.reconsider(ledger.scopes.take(index))
             ledger.deferred.pop(index, None)
             ledger.attempt[index] = attempt = ledger.attempt[index] + 1
             self.effects.append(StartAttempt(index, attempt))
 
-    def _take_up(self, index: int, where: str) -> None:
-        """READY → RUNNING: the dispatcher has admitted the attempt."""
+    def take_up(self, index: int, where: str) -> None:
+        """READY → RUNNING: the dispatcher has admitted the attempt, or the subplan begins."""
         ledger, recorder = self._ledger, self._recorder
         ledger.enter(index, RUNNING, recorder.offset)
         ledger.open_record(index, recorder.offset, where)
@@ -157,14 +162,29 @@ class Attempts:
         attempts that were taken up, and of each hand-over the runner makes exactly one report of its end."""
         ledger = self._ledger
         ledger.attempt[index] -= 1
-        ledger.deferred[index] = due = self._ready.lane(index).defer(self._recorder.offset)
+        ledger.deferred[index] = due = self._ready.defer(index, self._recorder.offset)
         self._recorder.emit_task(DispatchDeferred, index, "dispatcher", due=due, reason=outcome.error)
         self._consequences.go_on(index)
 
     def _succeed(self, index: int, outcome: AttemptOutcome) -> None:
+        self._ready.executor(index).refusals = 0
         self._ledger.close_record(index, self._recorder.offset, outcome.exit_code, None)
-        self._ready.lane(index).refusals = 0
         self._consequences.succeed(index, outcome.exit_code, outcome.outputs)
+
+    def end_subplan(self, index: int, outcome: AttemptOutcome) -> None:
+        """All that is inside has ended. STOPPED: some of it was cancelled."""
+        if self._ledger.state[index] is STOPPING:
+            self._end_stopped(index, outcome)
+        elif outcome.kind is OutcomeKind.SUCCESS:
+            self._succeed_subplan(index)
+        elif outcome.kind is OutcomeKind.FAILED:
+            self._fail(index, outcome.error, None)
+        else:
+            self._end_cancelled(index, outcome, Stop(StopKind.CANCEL, "subplan", outcome.error))
+
+    def _succeed_subplan(self, index: int) -> None:
+        self._ledger.close_record(index, self._recorder.offset, None, None)
+        self._consequences.succeed(index, None, None)
 
     def _fail(self, index: int, error: str, exit_code: int | None, *, is_final: bool = False) -> None:
         """An attempt failed: try again unless that is final, tolerate it, or let it count."""
@@ -201,15 +221,37 @@ class Attempts:
             )  # fmt: skip
             self._answer_failure(index)
 
+    def stop_all(
+        self,
+        stop: Stop,
+        among: range | None = None,
+        *,
+        spared: Collection[int] = (),
+        kill: bool = False,
+    ) -> None:
+        """Stop all that goes on. among: of these tasks only. spared: but for these."""
+        ledger = self._ledger
+        for index in ledger.going(among):
+            if index in spared:
+                continue
+            if ledger.state[index] is not STOPPING or kill:
+                self.stop(index, stop, kill=kill)
+            elif stop.kind is StopKind.CANCEL:
+                ledger.stops[index] = stop  # a person's wish outranks the time-out or fail-fast before it
+            elif ledger.stops[index].kind is StopKind.TIMEOUT:
+                ledger.stops[index] = ledger.stops[index]._replace(is_final=True)
+
     def stop(self, index: int, stop: Stop, *, kill: bool = False) -> None:
-        """Tell an attempt in flight to stop, or to hurry if it is stopping already."""
+        """Tell an attempt in flight to stop, or to hurry if it is stopping already. Of one at a subplan it
+        is only noted: what is inside must be told besides."""
         ledger = self._ledger
         self._clear_stall(index, stop.cause)
         ledger.stops[index] = stop
         if ledger.state[index] is not STOPPING:
             ledger.enter(index, STOPPING, self._recorder.offset)
         ledger.note_stop(index, self._recorder.offset)
-        self.effects.append(StopAttempt(index, ledger.attempt[index], kill))
+        if index in ledger.in_flight:
+            self.effects.append(StopAttempt(index, ledger.attempt[index], kill))
         self._recorder.emit_task(TaskStopping, index, stop.cause, reason=stop.reason, kill=kill)
 
     def _end_stopped(self, index: int, outcome: AttemptOutcome) -> None:
@@ -223,7 +265,9 @@ class Attempts:
         )
         if (has_succeeded or has_failed) and not ledger.was_taken_up(index):
             ledger.open_record(index, self._recorder.offset, "")
-        if has_succeeded:
+        if has_succeeded and ledger.is_subplan(index):
+            self._succeed_subplan(index)
+        elif has_succeeded:
             self._succeed(index, outcome)
         elif has_failed:
             error = outcome.error if outcome.kind is OutcomeKind.FAILED else stop.reason
@@ -243,7 +287,7 @@ class Attempts:
             index, stop.cause, stop.reason, stop.culprit, duration=duration, exit_code=outcome.exit_code
         )
         culprit = stop.culprit
-        if culprit is not None and ledger.state[culprit] is not FAILED:
+        if culprit is not None and ledger.state[culprit] is not FAILED and ledger.doomed_by(index) is None:
             # the failure that stopped it is being tried again, so it has its place in the run again
             self._consequences.reset([index], f"retry of {ledger.names[culprit]}")
 

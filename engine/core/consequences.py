@@ -9,7 +9,7 @@ from engine.core.ledger import Ledger, Verdict
 from engine.core.ready import ReadyQueue
 from engine.core.recorder import Recorder
 from engine.core.records import INTERRUPTED
-from engine.core.state import CANCELLED, FAILED, PENDING, READY, SKIPPED, SUCCESS
+from engine.core.state import CANCELLED, FAILED, PENDING, READY, RUNNING, SKIPPED, SUCCESS, TERMINAL
 from engine.plan.model import Condition
 
 
@@ -24,6 +24,9 @@ class Consequences:
         self._recorder = recorder
         self._ready = ready
         self._graph = ledger.graph
+        self._subplans = ledger.graph.nesting.children
+        self.to_begin: list[int] = []
+        """The subplans that are READY: they wait for no slot, so they are in no queue."""
 
     # ── ends ────────────────────────────────────────────────────────────────────────────────────
 
@@ -54,13 +57,25 @@ class Consequences:
         self.propagate(index)
 
     def mark_succeeded(self, index: int, cause: str, reason: str) -> None:
-        """SUCCESS on a person's word, from any state in which nothing of it is in flight."""
+        """SUCCESS on a person's word, from any state in which nothing of it is in flight. What is inside of
+        a subplan and has not come to an end is skipped."""
         ledger = self._ledger
+        for inner in ledger.inside(index):
+            if ledger.state[inner] not in TERMINAL:
+                ledger.forget(inner)
+                self._close_subplan(inner)
+                self._enter_skipped(inner, index, f"{ledger.names[index]} was marked as succeeded", cause)
         ledger.forget(index)
+        self._close_subplan(index)
         ledger.reasons[index] = reason
         ledger.enter(index, SUCCESS, self._recorder.offset)
         self._recorder.emit_task(TaskCompleted, index, cause, duration=0.0, reason=reason)
         self._recover([index], cause)
+
+    def _close_subplan(self, index: int) -> None:
+        """Close the attempt at a subplan that goes on; of no other task one does here."""
+        if self._ledger.state[index] is RUNNING:
+            self._ledger.close_record(index, self._recorder.offset, None, None)
 
     def skip(
         self,
@@ -98,8 +113,9 @@ class Consequences:
         duration: float = 0.0,
         exit_code: int | None = None,
     ) -> None:
-        """CANCELLED, and what can then not have its needs met is skipped."""
+        """CANCELLED with all that waits inside, and what can then not have its needs met is skipped."""
         self._enter_cancelled(index, cause, reason, culprit, duration, exit_code)
+        self.cancel_all(self._ledger.waiting(self._ledger.inside(index)), cause, reason, culprit)
         self.propagate(index)
 
     def cancel_all(self, indices: Sequence[int], cause: str, reason: str, culprit: int | None = None) -> None:
@@ -148,7 +164,14 @@ class Consequences:
     def make_ready(self, index: int) -> None:
         """READY, and into the queue."""
         self._ledger.enter(index, READY, self._recorder.offset)
-        self._ready.push(index)
+        self.enqueue(index)
+
+    def enqueue(self, index: int) -> None:
+        """Into the queue, or among the subplans to begin."""
+        if self._subplans and index in self._subplans:
+            self.to_begin.append(index)
+        else:
+            self._ready.push(index)
 
     def go_on(self, index: int) -> None:
         """Let a task whose back-off is over, or which was refused, have its turn again: at once, or when
@@ -159,7 +182,7 @@ class Consequences:
             ledger.enter(index, PENDING, self._recorder.offset)
             self.reconsider([index])
         elif ledger.state[index] is READY:
-            self._ready.push(index)
+            self.enqueue(index)
         else:
             self.make_ready(index)
 
@@ -186,16 +209,22 @@ class Consequences:
                     self.make_ready(dependent)
             else:
                 doomed.append(dependent)
+        if self._subplans:
+            # what is inside is shut out by any end of its subplan
+            doomed += [inner for inner in self._subplans.get(ended, ()) if state[inner] is PENDING]
         return doomed
 
     def _skip_doomed(self, index: int, culprit: int) -> None:
         ledger = self._ledger
-        ledger.reasons[index] = reason = self.why_doomed(culprit, index)
+        cause = f"{ledger.names[culprit]} {ledger.state[culprit]}"
+        self._enter_skipped(index, culprit, self.why_doomed(culprit, index), cause)
+
+    def _enter_skipped(self, index: int, culprit: int, reason: str, cause: str) -> None:
+        ledger = self._ledger
+        ledger.reasons[index] = reason
         ledger.blocked_by[index] = culprit
         ledger.enter(index, SKIPPED, self._recorder.offset)
-        name = ledger.names[culprit]
-        cause = f"{name} {ledger.state[culprit]}"
-        self._recorder.emit_task(TaskSkipped, index, cause, reason=reason, blocked_by=name)
+        self._recorder.emit_task(TaskSkipped, index, cause, reason=reason, blocked_by=ledger.names[culprit])
 
     # ── bringing back ───────────────────────────────────────────────────────────────────────────
 
@@ -229,7 +258,7 @@ class Consequences:
             culprit = ledger.blocked_by[index]
             if ledger.state[index] is CANCELLED and ledger.state[culprit] is FAILED:
                 continue  # the failure that set fail-fast off still stands
-            if not self._is_doomed(index):
+            if ledger.doomed_by(index) is None:
                 self._bring_back(index, cause)
                 touched.append(index)
         affected = dict.fromkeys(touched)
@@ -241,10 +270,6 @@ class Consequences:
         """What was skipped or cancelled on account of another, needed before needing."""
         blocked = self._ledger.blocked_by
         return [index for index in self._graph.order if index in blocked] if blocked else []
-
-    def _is_doomed(self, index: int) -> bool:
-        verdict = self._ledger.verdict
-        return any(verdict(needed, index) is Verdict.NEVER for needed in self._graph.needs[index])
 
     def reconsider(self, affected: Sequence[int] | dict[int, None]) -> None:
         """Count the needs of these tasks afresh; one that was ready may have to wait again."""
@@ -259,11 +284,9 @@ class Consequences:
         for index in affected:
             if state[index] is not PENDING:
                 continue
-            doomed_by = [
-                need for need in self._graph.needs[index] if ledger.verdict(need, index) is Verdict.NEVER
-            ]
-            if doomed_by:
-                self._skip_doomed(index, doomed_by[0])
+            doomed_by = ledger.doomed_by(index)
+            if doomed_by is not None:
+                self._skip_doomed(index, doomed_by)
                 self.propagate(index)
             elif not ledger.unmet[index]:
                 self.make_ready(index)

@@ -183,7 +183,7 @@ class PlanEvent(Event, kw_only=True, gc=False):
 
 
 class PlanStarted(PlanEvent, kw_only=True, gc=False):
-    """The run began."""
+    """The run began. tasks: how many do work; those that stand for subplans do not count."""
 
     type: ClassVar[str] = "PLAN_STARTED"
     plan: str
@@ -193,9 +193,10 @@ class PlanStarted(PlanEvent, kw_only=True, gc=False):
 
 
 class PlanCompleted(PlanEvent, kw_only=True, gc=False):
-    """Every task is terminal. The counts are of tasks; tolerated ones (`skip_on_failure`) are among the
-    skipped. retried: attempts after the first, but not in place of an interrupted one. diagnosis is set only
-    when the run ended because of a defect."""
+    """Every task is terminal. The counts are of tasks that do work, not of those that stand for subplans;
+    tolerated ones (`skip_on_failure`) are among the skipped, and so is what failed or was cancelled in a
+    subplan that is tolerated or was marked as succeeded. retried: attempts after the first, but not in
+    place of an interrupted one. diagnosis is set only when the run ended because of a defect."""
 
     type: ClassVar[str] = "PLAN_COMPLETED"
     outcome: Outcome
@@ -211,15 +212,18 @@ class PlanCompleted(PlanEvent, kw_only=True, gc=False):
 
 class PlanPaused(PlanEvent, kw_only=True, gc=False):
     """Nothing new starts. With phase DRAINING the rest is cancelled once nothing runs; with
-    CANCELLING it is being cancelled already."""
+    CANCELLING it is being cancelled already. scope: 0 for the whole run, or the number of the subplan
+    that alone is meant; then the phase is what it was. So in the next three."""
 
     type: ClassVar[str] = "PLAN_PAUSED"
+    scope: int = 0
 
 
 class PlanResumed(PlanEvent, kw_only=True, gc=False):
     """Tasks start again, after a pause or because a retry reopened a complete run."""
 
     type: ClassVar[str] = "PLAN_RESUMED"
+    scope: int = 0
 
 
 class FailureModeChanged(PlanEvent, kw_only=True, gc=False):
@@ -228,6 +232,7 @@ class FailureModeChanged(PlanEvent, kw_only=True, gc=False):
     type: ClassVar[str] = "FAILURE_MODE_CHANGED"
     old: FailureMode
     new: FailureMode
+    scope: int = 0
 
 
 class MaxParallelChanged(PlanEvent, kw_only=True, gc=False):
@@ -236,6 +241,7 @@ class MaxParallelChanged(PlanEvent, kw_only=True, gc=False):
     type: ClassVar[str] = "MAX_PARALLEL_CHANGED"
     old: int
     new: int
+    scope: int = 0
 
 
 AnyEvent = (

@@ -83,21 +83,27 @@ class DrainPlan(Command, frozen=True, kw_only=True):
     """Finish what runs, then cancel what has not started."""
 
 
-class PausePlan(Command, frozen=True, kw_only=True):
+class ScopeCommand(Command, frozen=True, kw_only=True):
+    """A command about one plan within the run. scope: 0 for all of it, n for `Plan.subplans[n - 1]`."""
+
+    scope: int = 0
+
+
+class PausePlan(ScopeCommand, frozen=True, kw_only=True):
     """Start nothing new."""
 
 
-class ResumePlan(Command, frozen=True, kw_only=True):
+class ResumePlan(ScopeCommand, frozen=True, kw_only=True):
     """Start tasks again."""
 
 
-class SetFailureMode(Command, frozen=True, kw_only=True):
+class SetFailureMode(ScopeCommand, frozen=True, kw_only=True):
     """Govern the failures that follow."""
 
     mode: FailureMode
 
 
-class SetMaxParallel(Command, frozen=True, kw_only=True):
+class SetMaxParallel(ScopeCommand, frozen=True, kw_only=True):
     """Change the slots, 1..32. Raising starts more at once, lowering drains."""
 
     slots: int

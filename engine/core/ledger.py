@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
 from engine.core.records import INTERRUPTED, AttemptRecord, TaskSnapshot
+from engine.core.scopes import Scope, Scopes
 from engine.core.state import (
+    CANCELLED,
     FAILED,
     PENDING,
     READY,
@@ -22,7 +24,8 @@ from engine.core.state import (
     TaskState,
 )
 from engine.plan.graph import Graph
-from engine.plan.model import Condition
+from engine.plan.model import Condition, FailureMode
+from engine.plan.nesting import OUTERMOST
 
 TIMED_OUT: Final = "timed out"
 """How the reason of a stop begins that a time-out brought about."""
@@ -52,11 +55,21 @@ class Stop(NamedTuple):
 
 
 class Verdict(Enum):
-    """What the task needed has to say about one need."""
+    """What the task needed has to say about one need, or a subplan about what is inside."""
 
     WAIT = "not met yet"
     MET = "met"
     NEVER = "cannot be met"
+
+
+class Tally(NamedTuple):
+    """How many tasks have ended how. tolerated: of the skipped, those that had failed."""
+
+    success: int
+    failed: int
+    skipped: int
+    cancelled: int
+    tolerated: int
 
 
 _AT_END: dict[tuple[TaskState, Condition], Verdict] = (
@@ -70,8 +83,14 @@ _AT_END: dict[tuple[TaskState, Condition], Verdict] = (
 )
 
 
+_WAITING: Final = frozenset({PENDING, READY, RETRYING})
+
+
 class Ledger:
     """The state of every task of a run, by index. What few tasks have stands in dicts and sets.
+
+    A task that stands for a subplan has attempts like any other, but they are in no dispatcher's hands.
+    That it is RUNNING is a need of all that belongs to the subplan.
 
     unmet: needs not met yet, meaningful while PENDING. attempt: the last number handed out, 0 before
     any. in_flight: what a dispatcher has in its hands; each takes a slot. retries: used up since the
@@ -80,16 +99,29 @@ class Ledger:
     next attempt comes from, where it is not that its needs are met. deferred: when a full dispatcher is
     asked again. answering: spared by fail-fast, now and when it strikes again. outputs: what a SUCCESS
     has left. usual: seconds that each task usually takes, None where that is not known, empty if it is
-    known of none.
+    known of none. settled: subplans in which everything has come to an end, and that now come to theirs.
     """
 
-    def __init__(self, graph: Graph, usual: Sequence[float | None] = ()) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        usual: Sequence[float | None] = (),
+        *,
+        max_parallel: int | None = None,
+        failure_mode: FailureMode | None = None,
+    ) -> None:
+        """max_parallel, failure_mode: of the plan that is run, over its own."""
         count = len(graph.needs)
         self.graph = graph
         self.usual = usual
+        self.scopes = Scopes(graph, max_parallel, failure_mode)
+        self.settled: list[Scope] = []
+        self._parents = graph.nesting.parents
         self.names = [task.name for task in graph.plan.tasks]
         self.state: list[TaskState] = [PENDING] * count
         self.unmet: list[int] = [len(needs) for needs in graph.needs]
+        for index, parent in enumerate(self._parents):
+            self.unmet[index] += parent != OUTERMOST
         self.attempt: list[int] = [0] * count
         self.history: list[list[AttemptRecord] | None] = [None] * count
         self.counts: dict[TaskState, int] = dict.fromkeys(TaskState, 0)
@@ -118,6 +150,16 @@ class Ledger:
         self.counts[old] -= 1
         self.counts[state] += 1
         self._recent.append((offset, index, old, state))
+        if self._parents:
+            self._count_inside(index, old, state)
+
+    def _count_inside(self, index: int, old: TaskState, state: TaskState) -> None:
+        """Keep count of what is unfinished in each subplan, and note those in which nothing is any more."""
+        if (old in TERMINAL) != (state in TERMINAL):
+            scope = self.scopes.of(index)
+            scope.unfinished += 1 if old in TERMINAL else -1
+            if not scope.unfinished and scope.outer is not None:
+                self.settled.append(scope)
 
     @property
     def unfinished(self) -> int:
@@ -138,8 +180,26 @@ class Ledger:
             return Verdict.MET
         return _AT_END[state, condition]
 
+    def gate(self, index: int) -> Verdict:
+        """Whether the subplan that a task belongs to lets it run: it must be going on."""
+        if not self._parents or (parent := self._parents[index]) == OUTERMOST:
+            return Verdict.MET
+        state = self.state[parent]
+        if state is RUNNING:
+            return Verdict.MET
+        return Verdict.WAIT if state in _WAITING else Verdict.NEVER
+
     def count_unmet(self, index: int) -> int:
-        return sum(self.verdict(needed, index) is not Verdict.MET for needed in self.graph.needs[index])
+        unmet = sum(self.verdict(needed, index) is not Verdict.MET for needed in self.graph.needs[index])
+        return unmet + (self.gate(index) is not Verdict.MET) if self._parents else unmet
+
+    def doomed_by(self, index: int) -> int | None:
+        """The first task on account of which this one can never run, the subplan that it belongs to being
+        the last; None if it can."""
+        for needed in self.graph.needs[index]:
+            if self.verdict(needed, index) is Verdict.NEVER:
+                return needed
+        return self._parents[index] if self.gate(index) is Verdict.NEVER else None
 
     def is_startable(self, index: int) -> bool:
         """READY and in nobody's hands: may be started unless held."""
@@ -147,16 +207,56 @@ class Ledger:
 
     def is_waiting(self, index: int) -> bool:
         """Not terminal, and no attempt of it is going on."""
-        return self.state[index] not in TERMINAL and index not in self.in_flight
+        return self.state[index] in _WAITING and index not in self.in_flight
+
+    def is_subplan(self, index: int) -> bool:
+        """Whether it stands for a subplan."""
+        return index in self.graph.nesting.inside
+
+    def inside(self, index: int) -> range:
+        """All that is inside of a task that stands for a subplan, at any depth; nothing for any other."""
+        return self.graph.nesting.inside.get(index, range(0))
 
     def word(self, index: int) -> str:
         """The state in a word for people, who should not be told that what is starting is ready."""
         is_starting = self.state[index] is READY and index in self.in_flight
         return "starting" if is_starting else self.state[index].value
 
-    def waiting(self) -> list[int]:
-        """All that `is_waiting`, in plan order."""
-        return [index for index in range(len(self.state)) if self.is_waiting(index)]
+    def waiting(self, among: Iterable[int] | None = None) -> list[int]:
+        """All that `is_waiting`, in plan order. among: of these only."""
+        indices = range(len(self.state)) if among is None else among
+        return [index for index in indices if self.is_waiting(index)]
+
+    def going(self, among: range | None = None) -> list[int]:
+        """What is in flight and the subplans that go on, in plan order. among: of these only."""
+        going = [*self.in_flight]
+        going += [parent for parent in self.graph.nesting.scopes if self.state[parent] in (RUNNING, STOPPING)]
+        return sorted(going if among is None else [index for index in going if index in among])
+
+    def is_excused(self, index: int) -> bool:
+        """Whether it lies inside a subplan whose end makes up for that of the task."""
+        return any(self.state[parent] in (SUCCESS, SKIPPED) for parent in self.graph.nesting.around(index))
+
+    def tally(self) -> Tally:
+        """How the tasks have ended. One that stands for a subplan counts only if it has failed or was
+        cancelled while nothing inside has, or was."""
+        counts = {state: self.counts[state] for state in TERMINAL}
+        tolerated = len(self.tolerated)
+        for parent, inside in self.graph.nesting.inside.items():
+            state = self.state[parent]
+            counts[state] -= 1
+            tolerated -= parent in self.tolerated
+            if state in (FAILED, CANCELLED) and not any(self.state[index] is state for index in inside):
+                counts[state] += 1
+        for index, parent in enumerate(self._parents):
+            state = self.state[index]
+            if state not in (FAILED, CANCELLED) or parent == OUTERMOST or not self.is_excused(index):
+                continue
+            if not self.is_subplan(index):
+                counts[state] -= 1
+                counts[SKIPPED] += 1
+                tolerated += state is FAILED
+        return Tally(counts[SUCCESS], counts[FAILED], counts[SKIPPED], counts[CANCELLED], tolerated)
 
     def forget(self, index: int) -> None:
         """Drop what belongs to the state that a task leaves by a person's command or a reset."""
@@ -234,6 +334,10 @@ class Ledger:
             f"task {self.names[index]!r} is {self.state[index]}, attempt {self.attempt[index]}",
             f"  needs {needs or 'nothing'}; {self.unmet[index]} unmet",
         ]
+        lines += [
+            f"  inside {self.names[parent]!r}, which is {self.state[parent]}"
+            for parent in self.graph.nesting.around(index)[:1]
+        ]
         marks = [name for name, members in self._marks() if index in members]
         if marks:
             lines.append("  " + ", ".join(marks))
@@ -255,12 +359,39 @@ class Ledger:
             fault = self._contradiction(index, state)
             if fault:
                 raise InvariantBroken(f"{fault}\n{self.story(index)}")
+        for scope in self.scopes.all[1:]:
+            fault = self._contradiction_in(scope)
+            if fault:
+                raise InvariantBroken(f"{fault}\n{self.story(scope.task)}")
+
+    def _contradiction_in(self, scope: Scope) -> str | None:
+        state = self.state[scope.task]
+        used = sum(index in self.in_flight for index in self.inside(scope.task))
+        if used != scope.used:
+            return f"{used} attempts in flight inside, {scope.used} counted"
+        unfinished = sum(
+            self.state[index] not in TERMINAL for index in self.graph.nesting.children[scope.task]
+        )
+        if unfinished != scope.unfinished:
+            return f"{unfinished} tasks unfinished inside, {scope.unfinished} counted"
+        if state in (RUNNING, STOPPING) and not unfinished:
+            return f"{state} with nothing left inside"
+        if state in TERMINAL and unfinished:
+            return f"{state} with {unfinished} tasks unfinished inside"
+        if used and state not in (RUNNING, STOPPING):
+            return f"{state} with {used} attempts in flight inside"
+        if scope.is_held != (scope.task in self.held):
+            return "the subplan and the task that stands for it do not agree on being held"
+        return None
 
     def _contradiction(self, index: int, state: TaskState) -> str | None:
         flying = index in self.in_flight
+        is_subplan = self.is_subplan(index)
+        if is_subplan and flying:
+            return "a subplan in flight"
         if flying and state not in (READY, RUNNING, STOPPING):
             return f"{state} in flight"
-        if not flying and state in (RUNNING, STOPPING):
+        if not flying and not is_subplan and state in (RUNNING, STOPPING):
             return f"{state} but not in flight"
         if (state is STOPPING) != (index in self.stops):
             return "STOPPING and the reason for it do not agree"
@@ -269,7 +400,7 @@ class Ledger:
         if state is PENDING:
             if self.unmet[index] != self.count_unmet(index) or not self.unmet[index]:
                 return f"PENDING with {self.count_unmet(index)} needs unmet, {self.unmet[index]} counted"
-            if any(self.verdict(need, index) is Verdict.NEVER for need in self.graph.needs[index]):
+            if self.doomed_by(index) is not None:
                 return "PENDING though a need cannot be met"
         if state is READY and not flying and self.count_unmet(index):
             return "READY with an unmet need"

@@ -61,9 +61,17 @@ class TaskSnapshot(msgspec.Struct, kw_only=True):
     usual: float | None = None
 
 
+class ScopeSnapshot(msgspec.Struct, kw_only=True):
+    """A subplan as it stands. paused: nothing new starts in it."""
+
+    failure_mode: FailureMode
+    max_parallel: int
+    paused: bool = False
+
+
 class Snapshot(msgspec.Struct, kw_only=True):
     """A whole run as it stood right after event number `seq`, at `offset` seconds. began: the offset of
-    PLAN_STARTED."""
+    PLAN_STARTED. scopes: the subplans, in the order of the plan."""
 
     run_id: str
     seq: int
@@ -74,3 +82,4 @@ class Snapshot(msgspec.Struct, kw_only=True):
     failure_mode: FailureMode
     max_parallel: int
     tasks: tuple[TaskSnapshot, ...]
+    scopes: tuple[ScopeSnapshot, ...] = ()

@@ -35,18 +35,10 @@ from engine.core.ready import ReadyQueue
 from engine.core.recorder import Recorder
 from engine.core.records import Snapshot, retries_among
 from engine.core.resumption import Resumption
-from engine.core.state import (
-    CANCELLED,
-    FAILED,
-    RETRYING,
-    SKIPPED,
-    STOPPING,
-    SUCCESS,
-    TERMINAL,
-    Outcome,
-    RunPhase,
-)
+from engine.core.scopes import Scope
+from engine.core.state import RETRYING, RUNNING, TERMINAL, Outcome, RunPhase
 from engine.core.steering import Refusal, obey
+from engine.core.subplans import Subplans
 from engine.core.survivors import survivors
 from engine.plan.graph import Graph
 from engine.plan.model import FailureMode
@@ -87,14 +79,17 @@ class Scheduler:
         self.run_id = run_id
         self.phase = RunPhase.PENDING
         self.outcome: Outcome | None = None
-        self.failure_mode = plan.failure_mode if failure_mode is None else failure_mode
-        self.max_parallel = plan.max_parallel if max_parallel is None else max_parallel
-        self.is_paused_by_failure = False
         self.is_interrupted = False
-        self.ledger = Ledger(graph, durations or ())
+        self.ledger = Ledger(graph, durations or (), max_parallel=max_parallel, failure_mode=failure_mode)
+        self._outermost = self.ledger.scopes.outermost
         self.recorder = Recorder(self.ledger, run_id)
         executors = [task.executor for task in plan.tasks]
-        self.ready = ReadyQueue(graph.ranks(durations), executors, self.ledger.is_startable)
+        self.ready = ReadyQueue(
+            graph.ranks(durations),
+            executors,
+            self.ledger.is_startable,
+            self.ledger.scopes if plan.subplans else None,
+        )
         self.consequences = Consequences(self.ledger, self.recorder, self.ready)
         self._deadlines = Deadlines(self.ledger)
         self.attempts = Attempts(
@@ -107,6 +102,10 @@ class Scheduler:
             random,
             self._answer_failure,
         )
+        self.subplans = Subplans(
+            self.ledger, self.recorder, self.ready, self.consequences, self.attempts, lambda: self.phase
+        )
+        self._has_subplans = bool(plan.subplans)
         self._began = 0.0
         self._resumption: Resumption | None = None
         if snapshot is not None:
@@ -127,12 +126,24 @@ class Scheduler:
         self.attempts.effects = effects
         handler = self._handlers.get(type(given), self._obey)
         refusal = handler(given)
-        in_flight = self.ledger.in_flight
-        if len(in_flight) < self.max_parallel and self.phase is RunPhase.RUNNING:
-            self.attempts.hand_out(self.max_parallel)
+        if self._has_subplans:
+            self.subplans.advance()
+        in_flight, slots = self.ledger.in_flight, self._outermost.max_parallel
+        if len(in_flight) < slots and self.phase is RunPhase.RUNNING:
+            self.attempts.hand_out(slots)
         if not in_flight:
             self._settle()
         return Decision(events, effects, refusal)
+
+    @property
+    def max_parallel(self) -> int:
+        """The slots of the plan that is run."""
+        return self._outermost.max_parallel
+
+    @property
+    def failure_mode(self) -> FailureMode:
+        """The failure mode of the plan that is run."""
+        return self._outermost.failure_mode
 
     @property
     def stale_reports(self) -> int:
@@ -165,6 +176,7 @@ class Scheduler:
             failure_mode=self.failure_mode,
             max_parallel=self.max_parallel,
             tasks=tuple(self.ledger.snapshot(index) for index in range(len(self.tasks))),
+            scopes=self.ledger.scopes.snapshots(),
         )
 
     def story(self, index: int) -> str:
@@ -181,6 +193,8 @@ class Scheduler:
             raise InvariantBroken(f"{self.phase} with {self.ledger.unfinished} unfinished tasks")
         if complete != (self.outcome is not None):
             raise InvariantBroken(f"{self.phase} with outcome {self.outcome}")
+        if self.ledger.settled:
+            raise InvariantBroken(f"{self.ledger.settled[0].name} has not been told that all in it is over")
 
     # ── inputs ──────────────────────────────────────────────────────────────────────────────────
 
@@ -191,8 +205,11 @@ class Scheduler:
         self.recorder.seq = snapshot.seq
         self.recorder.offset = snapshot.offset
         self._began = snapshot.began
-        self.max_parallel = snapshot.max_parallel if max_parallel is None else max_parallel
-        self.failure_mode = snapshot.failure_mode if failure_mode is None else failure_mode
+        self.ledger.scopes.restore(snapshot)
+        if max_parallel is not None:
+            self._outermost.max_parallel = max_parallel
+        if failure_mode is not None:
+            self._outermost.failure_mode = failure_mode
         self.attempts.retried = sum(map(retries_among, filter(None, self.ledger.history)))
         is_whole = all(task.state in TERMINAL for task in snapshot.tasks)  # else events are missing
         if snapshot.phase is RunPhase.COMPLETE and is_whole:
@@ -203,7 +220,7 @@ class Scheduler:
             if self.phase is not RunPhase.COMPLETE:
                 self.phase = RunPhase.RUNNING
                 self.recorder.emit(PlanResumed, cause="resume", phase=self.phase)
-                self._resumption.go_on(self.consequences)
+                self._resumption.go_on(self.consequences, self.subplans)
             return
         if self.phase is not RunPhase.PENDING:
             raise InvariantBroken("started twice")
@@ -214,7 +231,7 @@ class Scheduler:
             cause="operator",
             phase=self.phase,
             plan=self.graph.plan.name,
-            tasks=len(self.tasks),
+            tasks=len(self.tasks) - len(self.graph.nesting.scopes),
             max_parallel=self.max_parallel,
             failure_mode=self.failure_mode,
         )
@@ -227,10 +244,12 @@ class Scheduler:
         for index in self._deadlines.pop_due(self.recorder.offset):
             if ledger.state[index] is RETRYING:
                 del ledger.due[index]
+                if ledger.is_subplan(index):
+                    self.subplans.try_again(index, ledger.causes[index])
                 self.consequences.go_on(index)
             else:
-                reason = f"{TIMED_OUT} after {self.tasks[index].timeout:g}s"
-                self.attempts.stop(index, Stop(StopKind.TIMEOUT, "timeout", reason))
+                stop = Stop(StopKind.TIMEOUT, "timeout", f"{TIMED_OUT} after {self.tasks[index].timeout:g}s")
+                (self.subplans if ledger.is_subplan(index) else self.attempts).stop(index, stop)
 
     def _obey(self, command: Command) -> str | None:
         try:
@@ -245,24 +264,37 @@ class Scheduler:
         """What the failure mode in force makes of a failure. Its dependents hear of it first."""
         self.consequences.propagate(index)
         cause = f"{self.ledger.names[index]} failed"
-        if self.failure_mode is FailureMode.FAIL_FAST:
-            self._fail_fast(index, f"fail-fast: {cause}")
-        elif self.failure_mode is FailureMode.PAUSE_ON_FAILURE and self.phase is RunPhase.RUNNING:
-            self.phase = RunPhase.PAUSED
-            self.is_paused_by_failure = True
-            self.recorder.emit(PlanPaused, cause=cause, phase=self.phase)
+        scope = self.ledger.scopes.of(index)
+        if scope.failure_mode is FailureMode.FAIL_FAST:
+            self._fail_fast(scope, index, f"fail-fast: {cause}")
+        elif scope.failure_mode is FailureMode.PAUSE_ON_FAILURE:
+            self._pause_on_failure(scope, cause)
 
-    def _fail_fast(self, culprit: int, reason: str) -> None:
+    def _pause_on_failure(self, scope: Scope, cause: str) -> None:
+        if scope.outer is not None:
+            if self.ledger.state[scope.task] is not RUNNING or scope.is_paused:
+                return
+            scope.is_paused = True
+            self.subplans.shut(scope)
+        elif self.phase is RunPhase.RUNNING:
+            self.phase = RunPhase.PAUSED
+        else:
+            return
+        scope.is_paused_by_failure = True
+        self.recorder.emit(PlanPaused, cause=cause, phase=self.phase, scope=scope.number)
+
+    def _fail_fast(self, scope: Scope, culprit: int, reason: str) -> None:
         """Stop what runs and cancel what has not started, except what is there to answer a failure."""
-        ledger = self.ledger
-        ledger.answering |= survivors(ledger)
+        ledger, nesting = self.ledger, self.graph.nesting
+        among = None if scope.outer is None else ledger.inside(scope.task)
+        spared = survivors(ledger, scope)
+        ledger.answering -= {index for index in ledger.answering if among is None or index in among} - spared
+        ledger.answering |= {
+            index for index in spared if not nesting.parents or nesting.parents[index] == scope.task
+        }
         stop = Stop(StopKind.FAIL_FAST, reason, reason, culprit, is_final=True)
-        for index in sorted(ledger.in_flight - ledger.answering):
-            if ledger.state[index] is not STOPPING:
-                self.attempts.stop(index, stop)
-            elif ledger.stops[index].kind is StopKind.TIMEOUT:
-                ledger.stops[index] = ledger.stops[index]._replace(is_final=True)
-        waiting = [index for index in ledger.waiting() if index not in ledger.answering]
+        self.attempts.stop_all(stop, among, spared=spared)
+        waiting = [index for index in ledger.waiting(among) if index not in spared]
         self.consequences.cancel_all(waiting, reason, reason, culprit)
 
     # ── the end of a run ────────────────────────────────────────────────────────────────────────
@@ -275,8 +307,10 @@ class Scheduler:
         diagnosis = None
         if ledger.unfinished and self.phase is RunPhase.DRAINING:
             self.consequences.cancel_all(ledger.waiting(), "drain", "the run was drained")
+            self.subplans.advance()
         if ledger.unfinished and self._is_stuck():
             diagnosis = self._diagnose()
+            self.subplans.advance()
         if not ledger.unfinished:
             self._complete(diagnosis)
 
@@ -287,7 +321,8 @@ class Scheduler:
             self.phase is not RunPhase.PAUSED
             and not ledger.due
             and self.ready.next_deadline(self.recorder.offset) is None
-            and not any(ledger.is_waiting(index) for index in ledger.held)
+            and not any(ledger.state[index] not in TERMINAL for index in ledger.held)
+            and not any(scope.is_paused and scope.unfinished for scope in ledger.scopes.all)
         )
 
     def _diagnose(self) -> str:
@@ -298,10 +333,10 @@ class Scheduler:
         return "\n".join([f"{len(stuck)} tasks could neither run nor end:", *stories])
 
     def _complete(self, diagnosis: str | None) -> None:
-        counts = self.ledger.counts
-        if counts[FAILED] or diagnosis:
+        tally = self.ledger.tally()
+        if tally.failed or diagnosis:
             self.outcome = Outcome.FAILED
-        elif counts[CANCELLED]:
+        elif tally.cancelled:
             self.outcome = Outcome.INTERRUPTED if self.is_interrupted else Outcome.CANCELLED
         else:
             self.outcome = Outcome.SUCCESS
@@ -312,11 +347,7 @@ class Scheduler:
             phase=self.phase,
             outcome=self.outcome,
             duration=self.recorder.offset - self._began,
-            success=counts[SUCCESS],
-            failed=counts[FAILED],
-            skipped=counts[SKIPPED],
-            cancelled=counts[CANCELLED],
-            tolerated=len(self.ledger.tolerated),
+            **tally._asdict(),
             retried=self.attempts.retried,
             diagnosis=diagnosis,
         )

@@ -67,7 +67,8 @@ TRANSITIONS: Final[dict[TaskState, frozenset[TaskState]]] = {
     # needs met, waiting for a slot or for the dispatcher to admit it; a retry of something it
     # needs takes it back to pending
     READY: frozenset({PENDING, RUNNING, STOPPING, SUCCESS, SKIPPED, CANCELLED}),
-    RUNNING: frozenset({RETRYING, STOPPING, SUCCESS, FAILED, SKIPPED}),
+    # cancelled without stopping first: only a subplan, when something inside was
+    RUNNING: frozenset({RETRYING, STOPPING, SUCCESS, FAILED, SKIPPED, CANCELLED}),
     # holds no slot: the back-off before the next attempt; a retry of something it needs sends it
     # back to pending
     RETRYING: frozenset({PENDING, READY, SUCCESS, SKIPPED, CANCELLED}),

@@ -5,7 +5,7 @@ Each function takes the scheduler and its command, and raises `Refusal` before i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.core.events import (
@@ -29,13 +29,15 @@ from engine.core.inputs import (
     ResumePlan,
     RetryFailed,
     RetryTask,
+    ScopeCommand,
     SetFailureMode,
     SetMaxParallel,
     SkipTask,
     TaskCommand,
 )
-from engine.core.ledger import Stop, StopKind, Verdict
-from engine.core.state import FAILED, RETRYING, STOPPING, SUCCESS, TERMINAL, RunPhase
+from engine.core.ledger import Ledger, Stop, StopKind, Verdict
+from engine.core.scopes import Scope
+from engine.core.state import FAILED, RETRYING, RUNNING, SKIPPED, STOPPING, SUCCESS, TERMINAL, RunPhase
 from engine.plan.model import MAX_PARALLEL, MIN_PARALLEL
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ def obey(scheduler: Scheduler, command: Command) -> None:
         raise Refusal("the run has not started yet")
     if isinstance(command, TaskCommand) and not 0 <= command.index < len(scheduler.tasks):
         raise Refusal(f"there is no task number {command.index}")
+    if isinstance(command, ScopeCommand) and not 0 <= command.scope < len(scheduler.ledger.scopes.all):
+        raise Refusal(f"there is no subplan number {command.scope}")
     _COMMANDS[type(command)](scheduler, command)
 
 
@@ -72,14 +76,15 @@ def _end_task(scheduler: Scheduler, command: TaskCommand, *, kill: bool) -> None
     if state in TERMINAL:
         raise Refusal(f"{name} is over already: {state}")
     reason = f"{'killed' if kill else 'cancelled'} by {command.actor}"
-    if index not in ledger.in_flight:
+    if ledger.is_waiting(index):
         ledger.forget(index)
         scheduler.consequences.cancel(index, command.actor, reason)
         return
     stop = ledger.stops.get(index)
     if stop is not None and stop.kind is StopKind.CANCEL and not kill:
         raise Refusal(f"{name} is stopping already; killing it ends it at once")
-    scheduler.attempts.stop(index, Stop(StopKind.CANCEL, command.actor, reason), kill=kill)
+    ends = scheduler.subplans if ledger.is_subplan(index) else scheduler.attempts
+    ends.stop(index, Stop(StopKind.CANCEL, command.actor, reason), kill=kill)
 
 
 def _retry_task(scheduler: Scheduler, command: RetryTask) -> None:
@@ -89,26 +94,57 @@ def _retry_task(scheduler: Scheduler, command: RetryTask) -> None:
     is_in_back_off = state is RETRYING and not command.downstream  # then a retry cuts that short
     if state not in TERMINAL and not is_in_back_off:
         raise Refusal(f"{name} is {ledger.word(index)}: only a task that is over can be retried")
-    for needed in ledger.graph.needs[index]:
-        if ledger.verdict(needed, index) is Verdict.NEVER:
-            raise Refusal(
-                f"{name} cannot run: {scheduler.consequences.why_doomed(needed, index)}; retry that first"
-            )
-    indices = _downstream(scheduler, index) if command.downstream else [index]
-    _set_going(scheduler, command.actor)
+    around = _to_reopen(scheduler, index)
+    for each in (index, *around):
+        for needed in ledger.graph.needs[each]:
+            if ledger.verdict(needed, each) is Verdict.NEVER:
+                why = scheduler.consequences.why_doomed(needed, each)
+                raise Refusal(f"{ledger.names[each]} cannot run: {why}; retry that first")
+    again = _downstream(scheduler, index) if command.downstream else _again(ledger, index)
+    indices = [*reversed(around), *again]
+    _set_going(scheduler, command.actor, indices)
     scheduler.consequences.reset(indices, command.actor)
 
 
-def _downstream(scheduler: Scheduler, first: int) -> list[int]:
-    """The task and everything after it that is over and can run again, in topological order."""
+def _to_reopen(scheduler: Scheduler, index: int) -> list[int]:
+    """The subplans around a task that have ended, or failed for now, and must go on for it to run."""
     ledger = scheduler.ledger
-    chosen = {first}
-    reached = {first}
+    around = ledger.graph.nesting.around(index)
+    for parent in around:
+        if ledger.state[parent] is STOPPING:
+            raise Refusal(f"{ledger.names[parent]} is stopping: wait until it has ended")
+    return [parent for parent in around if ledger.state[parent] in TERMINAL or parent in ledger.due]
+
+
+def _again(ledger: Ledger, index: int) -> list[int]:
+    """The task, and of a subplan what has not succeeded inside; if the subplan has, all of it."""
+    parents, state = ledger.graph.nesting.parents, ledger.state
+    is_whole = state[index] is SUCCESS
+    again = {index}
+    for inner in ledger.inside(index):
+        if parents[inner] in again and (is_whole or state[inner] is not SUCCESS):
+            again.add(inner)
+    return sorted(again)
+
+
+def _downstream(scheduler: Scheduler, first: int) -> list[int]:
+    """The task and everything after it that is over and can run again, in topological order. A subplan runs
+    again with all that is inside."""
+    ledger = scheduler.ledger
+    nesting = ledger.graph.nesting
+    chosen = set(_again(ledger, first))
+    reached = {first, *ledger.inside(first)}
+    begun = {first, *nesting.around(first)}  # what comes after one of these comes after it
     for index in ledger.graph.order:
-        needs = ledger.graph.needs[index]
-        if index in reached or not any(needed in reached for needed in needs):
+        if index in reached:
             continue
-        reached.add(index)
+        if nesting.parents and nesting.parents[index] in chosen and index not in begun:
+            chosen.add(index)
+            continue
+        needs = ledger.graph.needs[index]
+        if not any(needed in begun for needed in needs):
+            continue
+        begun.add(index)
         if ledger.state[index] in TERMINAL and all(
             needed in chosen or ledger.verdict(needed, index) is not Verdict.NEVER for needed in needs
         ):
@@ -119,11 +155,15 @@ def _downstream(scheduler: Scheduler, first: int) -> list[int]:
 def _hold_task(scheduler: Scheduler, command: HoldTask) -> None:
     index, ledger = command.index, scheduler.ledger
     name = ledger.names[index]
-    if not ledger.is_waiting(index):
+    scope = ledger.scopes.by_task.get(index)
+    if not ledger.is_waiting(index) and (scope is None or ledger.state[index] is not RUNNING):
         raise Refusal(f"{name} is {ledger.word(index)}: only a task that has not started can be held")
     if index in ledger.held:
         raise Refusal(f"{name} is held already")
     ledger.held.add(index)
+    if scope is not None:
+        scope.is_held = True
+        scheduler.subplans.shut(scope)
     scheduler.recorder.emit_task(TaskHeld, index, command.actor)
 
 
@@ -133,8 +173,12 @@ def _release_task(scheduler: Scheduler, command: ReleaseTask) -> None:
         raise Refusal(f"{ledger.names[index]} is not held")
     ledger.held.discard(index)
     scheduler.recorder.emit_task(TaskReleased, index, command.actor)
+    scope = ledger.scopes.by_task.get(index)
+    if scope is not None:
+        scope.is_held = False
+        scheduler.subplans.reopen(scope)
     if ledger.is_startable(index):
-        scheduler.ready.push(index)
+        scheduler.consequences.enqueue(index)
 
 
 def _skip_task(scheduler: Scheduler, command: SkipTask) -> None:
@@ -149,7 +193,7 @@ def _skip_task(scheduler: Scheduler, command: SkipTask) -> None:
 def _mark_succeeded(scheduler: Scheduler, command: MarkSucceeded) -> None:
     index, ledger = command.index, scheduler.ledger
     name, state = ledger.names[index], ledger.state[index]
-    if index in ledger.in_flight:
+    if any(each in ledger.in_flight for each in (index, *ledger.inside(index))):
         do = "wait until it has ended" if state is STOPPING else "cancel it first"
         raise Refusal(f"{name} is {ledger.word(index)}: {do}")
     if state is SUCCESS:
@@ -157,8 +201,11 @@ def _mark_succeeded(scheduler: Scheduler, command: MarkSucceeded) -> None:
     if not command.reason.strip():
         raise Refusal("marking a task as succeeded needs a reason")
     _refuse_while_ending(scheduler)
-    _set_going(scheduler, command.actor)
+    around = _to_reopen(scheduler, index)
+    _set_going(scheduler, command.actor, [*around, index])
     scheduler.consequences.mark_succeeded(index, command.actor, command.reason)
+    if around:
+        scheduler.consequences.reset(around[::-1], command.actor)
 
 
 # ── the whole run ───────────────────────────────────────────────────────────────────────────────
@@ -166,12 +213,25 @@ def _mark_succeeded(scheduler: Scheduler, command: MarkSucceeded) -> None:
 
 def _retry_failed(scheduler: Scheduler, command: RetryFailed) -> None:
     _refuse_while_ending(scheduler)
-    states = scheduler.ledger.state
-    failed = [index for index in scheduler.graph.order if states[index] is FAILED]
+    ledger = scheduler.ledger
+    failed = [
+        index
+        for index in scheduler.graph.order
+        if ledger.state[index] is FAILED and not _is_seen_to(ledger, index)
+    ]
     if not failed:
         raise Refusal("no task has failed")
-    _set_going(scheduler, command.actor)
-    scheduler.consequences.reset(failed, command.actor)
+    again = set(failed)
+    again.update(*(_to_reopen(scheduler, index) for index in failed))
+    indices = [index for index in scheduler.graph.order if index in again]
+    _set_going(scheduler, command.actor, indices)
+    scheduler.consequences.reset(indices, command.actor)
+
+
+def _is_seen_to(ledger: Ledger, index: int) -> bool:
+    """Whether a failure is made up for by the subplan around it, or will be tried again or ended with it."""
+    around = (ledger.state[parent] for parent in ledger.graph.nesting.around(index))
+    return any(state in (SUCCESS, SKIPPED, RETRYING, STOPPING) for state in around)
 
 
 def _cancel_plan(scheduler: Scheduler, command: CancelPlan) -> None:
@@ -187,12 +247,7 @@ def _cancel_plan(scheduler: Scheduler, command: CancelPlan) -> None:
         scheduler.phase = RunPhase.CANCELLING
         scheduler.recorder.emit(PlanPaused, cause=command.actor, phase=scheduler.phase)
         scheduler.consequences.cancel_all(ledger.waiting(), command.actor, reason)
-    stop = Stop(StopKind.CANCEL, command.actor, reason)
-    for index in sorted(ledger.in_flight):
-        if ledger.state[index] is STOPPING and not command.kill:
-            ledger.stops[index] = stop  # a person's wish outranks the time-out or fail-fast before it
-        else:
-            scheduler.attempts.stop(index, stop, kill=command.kill)
+    scheduler.attempts.stop_all(Stop(StopKind.CANCEL, command.actor, reason), kill=command.kill)
 
 
 def _drain_plan(scheduler: Scheduler, command: DrainPlan) -> None:
@@ -203,7 +258,11 @@ def _drain_plan(scheduler: Scheduler, command: DrainPlan) -> None:
 
 def _pause_plan(scheduler: Scheduler, command: PausePlan) -> None:
     # a pause that a failure brought can be made one's own: then a retry does not lift it
-    is_brought = scheduler.phase is RunPhase.PAUSED and scheduler.is_paused_by_failure
+    scope = scheduler.ledger.scopes.all[command.scope]
+    if scope.outer is not None:
+        _pause_subplan(scheduler, scope, command.actor)
+        return
+    is_brought = scheduler.phase is RunPhase.PAUSED and scope.is_paused_by_failure
     if scheduler.phase not in (RunPhase.RUNNING, RunPhase.DRAINING) and not is_brought:
         raise Refusal(f"the run is {scheduler.phase}")
     _pause(scheduler, RunPhase.PAUSED, command)
@@ -211,34 +270,74 @@ def _pause_plan(scheduler: Scheduler, command: PausePlan) -> None:
 
 def _pause(scheduler: Scheduler, phase: RunPhase, command: Command) -> None:
     scheduler.phase = phase
-    scheduler.is_paused_by_failure = False
+    scheduler.ledger.scopes.outermost.is_paused_by_failure = False
     scheduler.recorder.emit(PlanPaused, cause=command.actor, phase=phase)
 
 
+def _pause_subplan(scheduler: Scheduler, scope: Scope, actor: str) -> None:
+    _refuse_if_over(scheduler, scope)
+    if scope.is_paused and not scope.is_paused_by_failure:
+        raise Refusal(f"{scope.name} is paused already")
+    scope.is_paused, scope.is_paused_by_failure = True, False
+    scheduler.subplans.shut(scope)
+    scheduler.recorder.emit(PlanPaused, cause=actor, phase=scheduler.phase, scope=scope.number)
+
+
 def _resume_plan(scheduler: Scheduler, command: ResumePlan) -> None:
+    scope = scheduler.ledger.scopes.all[command.scope]
+    if scope.outer is not None:
+        if not scope.is_paused:
+            raise Refusal(f"{scope.name} is not paused")
+        scheduler.subplans.lift_pause(scope, command.actor)
+        return
     if scheduler.phase not in (RunPhase.PAUSED, RunPhase.DRAINING):
         raise Refusal(f"the run is {scheduler.phase}")
     _resume(scheduler, command.actor)
 
 
 def _set_failure_mode(scheduler: Scheduler, command: SetFailureMode) -> None:
-    old = scheduler.failure_mode
+    scope = scheduler.ledger.scopes.all[command.scope]
+    old = scope.failure_mode
     if command.mode is old:
-        raise Refusal(f"the failure mode is {old} already")
-    scheduler.failure_mode = command.mode
+        raise Refusal(f"the failure mode{_of(scope)} is {old} already")
+    scope.failure_mode = command.mode
     scheduler.recorder.emit(
-        FailureModeChanged, cause=command.actor, phase=scheduler.phase, old=old, new=command.mode
+        FailureModeChanged,
+        cause=command.actor,
+        phase=scheduler.phase,
+        old=old,
+        new=command.mode,
+        scope=scope.number,
     )
 
 
 def _set_max_parallel(scheduler: Scheduler, command: SetMaxParallel) -> None:
-    old, new = scheduler.max_parallel, command.slots
+    scope = scheduler.ledger.scopes.all[command.scope]
+    old, new = scope.max_parallel, command.slots
     if not MIN_PARALLEL <= new <= MAX_PARALLEL:
         raise Refusal(f"max_parallel must be {MIN_PARALLEL}..{MAX_PARALLEL}, not {new}")
     if new == old:
-        raise Refusal(f"max_parallel is {old} already")
-    scheduler.max_parallel = new
-    scheduler.recorder.emit(MaxParallelChanged, cause=command.actor, phase=scheduler.phase, old=old, new=new)
+        raise Refusal(f"max_parallel{_of(scope)} is {old} already")
+    scope.max_parallel = new
+    scheduler.ready.reconsider([scope])
+    scheduler.recorder.emit(
+        MaxParallelChanged,
+        cause=command.actor,
+        phase=scheduler.phase,
+        old=old,
+        new=new,
+        scope=scope.number,
+    )
+
+
+def _of(scope: Scope) -> str:
+    return "" if scope.outer is None else f" of {scope.name}"
+
+
+def _refuse_if_over(scheduler: Scheduler, scope: Scope) -> None:
+    state = scheduler.ledger.state[scope.task]
+    if state in TERMINAL:
+        raise Refusal(f"{scope.name} is over already: {state}")
 
 
 # ── shared steps ────────────────────────────────────────────────────────────────────────────────
@@ -251,19 +350,25 @@ def _refuse_while_ending(scheduler: Scheduler) -> None:
         raise Refusal("the run is draining: resume it first")
 
 
-def _set_going(scheduler: Scheduler, actor: str) -> None:
-    """A retry reopens a complete run and lifts the pause that a failure brought, not a person's."""
+def _set_going(scheduler: Scheduler, actor: str, indices: Sequence[int]) -> None:
+    """A retry reopens a complete run and lifts the pauses that failures brought where its tasks are, not a
+    person's."""
+    scopes = scheduler.ledger.scopes
     if scheduler.phase is RunPhase.COMPLETE or (
-        scheduler.phase is RunPhase.PAUSED and scheduler.is_paused_by_failure
+        scheduler.phase is RunPhase.PAUSED and scopes.outermost.is_paused_by_failure
     ):
         _resume(scheduler, actor)
+    for index in indices:
+        for scope in scopes.of(index).chain():
+            if scope.is_paused_by_failure:
+                scheduler.subplans.lift_pause(scope, actor)
 
 
 def _resume(scheduler: Scheduler, actor: str) -> None:
     scheduler.phase = RunPhase.RUNNING
     scheduler.outcome = None
     scheduler.is_interrupted = False
-    scheduler.is_paused_by_failure = False
+    scheduler.ledger.scopes.outermost.is_paused_by_failure = False
     scheduler.recorder.emit(PlanResumed, cause=actor, phase=scheduler.phase)
 
 

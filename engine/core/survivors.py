@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from engine.core.ledger import Ledger, Verdict
-from engine.core.state import FAILED, PENDING, READY, SKIPPED
+from engine.core.scopes import Scope
+from engine.core.state import FAILED, PENDING, READY, SKIPPED, TERMINAL
 from engine.plan.model import Condition
 
 
-def survivors(ledger: Ledger) -> set[int]:
-    """The waiting tasks that fail-fast leaves alone.
+def survivors(ledger: Ledger, scope: Scope | None = None) -> set[int]:
+    """The tasks of a scope (by default of the plan that is run) that fail-fast leaves alone there.
 
-    A task survives if one of its needs is met *by* a failure (or it needs such a task), and the rest
-    of its needs can still be met when everything else is stopped: `finished` always can.
+    A waiting task survives if one of its needs is met *by* a failure (or it needs such a task), and the rest
+    of its needs can still be met when everything else is stopped: `finished` always can. So does what
+    survived before. A subplan survives or ends as a whole: what is inside goes the way of the subplan.
     """
+    nesting = ledger.graph.nesting
+    home = (scope or ledger.scopes.outermost).task
+    inside = nesting.inside.get(home)
     kept: set[int] = set()
     for index in ledger.graph.order:
-        if ledger.state[index] not in (PENDING, READY):
+        if inside is not None and index not in inside:
             continue
-        if index not in ledger.in_flight and _answers_failure(ledger, index, kept):
+        if nesting.parents and (parent := nesting.parents[index]) != home:
+            if parent in kept:
+                kept.add(index)
+        elif index in ledger.answering:
+            if ledger.state[index] not in TERMINAL:
+                kept.add(index)
+        elif (
+            ledger.state[index] in (PENDING, READY)
+            and index not in ledger.in_flight
+            and _answers_failure(ledger, index, kept)
+        ):
             kept.add(index)
     return kept
 

@@ -94,8 +94,9 @@ class StallWatch:
         return reports
 
     def _begin(self, event: TaskStarted | TaskRetried) -> None:
-        stall_after = self._tasks[event.index].stall_after
-        if stall_after is None:
+        task = self._tasks[event.index]
+        stall_after = task.stall_after
+        if stall_after is None or task.plan is not None:  # a subplan says nothing itself
             return
         self._watched[event.index] = _Watched(event.attempt, event.offset, stall_after)
         if len(self._alarms) > COMPACT_FROM and len(self._alarms) > 2 * len(self._watched):

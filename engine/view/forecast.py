@@ -64,7 +64,7 @@ class Forecast:
         circumstances = (view.phase, view.max_parallel, len(view.failures))
         has_changed = circumstances != self._circumstances
         if self._play is None:
-            left = len(view.tasks) - view.finished
+            left = view.total - view.finished
             if not has_changed and (
                 view.phase is RunPhase.COMPLETE or now - self._began < max(AGAIN_AFTER, left / LEFT_A_SECOND)
             ):

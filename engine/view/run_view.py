@@ -37,9 +37,10 @@ from engine.core.events import (
 from engine.core.records import INTERRUPTED, AttemptRecord, Snapshot
 from engine.core.state import TERMINAL, Outcome, RunPhase, TaskState
 from engine.plan.graph import Graph
-from engine.plan.model import Condition
+from engine.plan.model import Condition, FailureMode
 from engine.view import reasons
 from engine.view.pace import Pace
+from engine.view.scope_view import ScopeView, scopes_of
 from engine.view.task_view import TaskView
 
 __all__ = ["AUDIT_LIMIT", "Changes", "RunView", "TaskView"]
@@ -54,6 +55,7 @@ _PENDING, _READY = TaskState.PENDING, TaskState.READY
 _RUNNING, _STOPPING, _RETRYING = TaskState.RUNNING, TaskState.STOPPING, TaskState.RETRYING
 _SUCCESS, _FAILED, _SKIPPED = TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED
 _CANCELLED = TaskState.CANCELLED
+_ACTIVE = frozenset({_RUNNING, _STOPPING})
 
 
 class Changes(NamedTuple):
@@ -73,10 +75,13 @@ class RunView:
     That a task is READY is no event of its own: the view derives it from the needs, so that every
     event leaves PENDING and READY exact.
 
-    tasks: by index. counts: every `TaskState` is a key. stalled: index -> offset since which the task
-    has been silent, oldest first. active: indices of what holds a slot (RUNNING or STOPPING).
-    started_at, ended_at: offsets. audit: the last `AUDIT_LIMIT` events or a few more, oldest first;
-    audit_dropped: how many came before them. pace: how long tasks take.
+    A task that stands for a subplan does no work: it is in no count, no health and no progress, and takes no
+    slot; what is inside is and does.
+
+    tasks: by index. scopes: by number. counts: every `TaskState` is a key. stalled: index -> offset since
+    which the task has been silent, oldest first. active: indices of what holds a slot (RUNNING or
+    STOPPING). started_at, ended_at: offsets. audit: the last `AUDIT_LIMIT` events or a few more, oldest
+    first; audit_dropped: how many came before them. pace: how long tasks take.
     """
 
     def __init__(self, graph: Graph, run_id: str, usual: Sequence[float | None] = ()) -> None:
@@ -89,15 +94,20 @@ class RunView:
         self.phase = RunPhase.PENDING
         self.outcome: Outcome | None = None
         self.diagnosis: str | None = None
-        self.failure_mode = plan.failure_mode
-        self.max_parallel = plan.max_parallel
+        self.scopes = scopes_of(plan)
+        self._subplans = graph.nesting.children
+        self.total = len(plan.tasks) - len(plan.subplans)
+        """How many tasks do work."""
         self.tasks = [
-            TaskView(index, task.name, task.retry.limit, len(graph.needs[index]))
+            TaskView(index, task.name, task.retry.limit, len(graph.needs[index]) + (task.scope > 0))
             for index, task in enumerate(plan.tasks)
         ]
         self.counts: dict[TaskState, int] = dict.fromkeys(TaskState, 0)
         for task in self.tasks:
-            self.counts[task.state] += 1
+            if task.index not in self._subplans:
+                self.counts[task.state] += 1
+                for scope in self.scope_of(task.index).chain():
+                    scope.total += 1
         self.stalled: dict[int, float] = {}
         self.active: set[int] = set()
         self.started_at: float | None = None
@@ -120,8 +130,12 @@ class RunView:
         view = cls(graph, snapshot.run_id, usual if any(seconds is not None for seconds in usual) else ())
         view.phase = snapshot.phase
         view.outcome = snapshot.outcome
-        view.failure_mode = snapshot.failure_mode
-        view.max_parallel = snapshot.max_parallel
+        view.scopes[0].failure_mode = snapshot.failure_mode
+        view.scopes[0].max_parallel = snapshot.max_parallel
+        for scope, standing in zip(view.scopes[1:], snapshot.scopes, strict=True):
+            scope.failure_mode = standing.failure_mode
+            scope.max_parallel = standing.max_parallel
+            scope.paused = standing.paused
         view.last_seq = snapshot.seq
         for task, kept in zip(view.tasks, snapshot.tasks, strict=True):
             # the record of an attempt that goes on is still written to by its owner
@@ -149,7 +163,7 @@ class RunView:
             for record in task.attempts:
                 if record.ended is not None:
                     last_end[task.index] = record.ended
-            if task.state is _SUCCESS and task.index in last_end:
+            if task.state is _SUCCESS and task.index in last_end and task.index not in self._subplans:
                 self.pace.add(task.index, last_end[task.index] - task.attempts[-1].started)
         self._failures = dict.fromkeys(sorted(self._failures, key=lambda i: (last_end.get(i, 0.0), i)))
         stalls = [(t.stalled_since, t.index) for t in self.tasks if t.stalled_since is not None]
@@ -160,6 +174,25 @@ class RunView:
             self.ended_at = max(last_end.values(), default=snapshot.offset)
 
     # ── looking ─────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def max_parallel(self) -> int:
+        """The slots of the plan that is run."""
+        return self.scopes[0].max_parallel
+
+    @property
+    def failure_mode(self) -> FailureMode:
+        """The failure mode of the plan that is run."""
+        return self.scopes[0].failure_mode
+
+    def scope_of(self, index: int) -> ScopeView:
+        """The scope that a task belongs to. One that stands for a subplan belongs to the scope around it."""
+        return self.scopes[self.plan.tasks[index].scope]
+
+    def subplan(self, index: int) -> ScopeView | None:
+        """The scope that a task stands for, None if it does work itself."""
+        number = self.graph.nesting.scopes.get(index)
+        return None if number is None else self.scopes[number]
 
     @property
     def health(self) -> float:
@@ -180,7 +213,7 @@ class RunView:
     @property
     def progress(self) -> float:
         """Terminal tasks of all, 0..1; 1 for a plan without tasks."""
-        return self.finished / len(self.tasks) if self.tasks else 1.0
+        return self.finished / self.total if self.total else 1.0
 
     @property
     def slots_used(self) -> int:
@@ -247,13 +280,19 @@ class RunView:
         was_met = old is _SUCCESS or task.tolerated
         task.state = state
         task.tolerated = tolerated
-        counts = self.counts
-        counts[old] -= 1
-        counts[state] += 1
-        if state is _RUNNING or state is _STOPPING:
-            self.active.add(index)
+        if self._subplans and index in self._subplans:
+            self._open_gate(index, old is _RUNNING, state is _RUNNING)
         else:
-            self.active.discard(index)
+            counts = self.counts
+            counts[old] -= 1
+            counts[state] += 1
+            is_active = state is _RUNNING or state is _STOPPING
+            if self._subplans:
+                self._count_in_scopes(index, old, state)
+            if is_active:
+                self.active.add(index)
+            else:
+                self.active.discard(index)
         if old is _FAILED:
             del self._failures[index]
         elif state is _FAILED:
@@ -267,6 +306,21 @@ class RunView:
         health = self.health
         if not self._course or self._course[-1] != health:
             self._course.append(health)
+
+    def _open_gate(self, index: int, was_open: bool, is_open: bool) -> None:
+        """What belongs to a subplan needs it to be RUNNING."""
+        if was_open != is_open:
+            for inner in self._subplans[index]:
+                self._need_changed(inner, 1 if was_open else -1)
+
+    def _count_in_scopes(self, index: int, old: TaskState, state: TaskState) -> None:
+        started = (state in _ACTIVE) - (old in _ACTIVE)
+        ended = (state in TERMINAL) - (old in TERMINAL)
+        if started or ended:
+            for scope in self.scope_of(index).chain():
+                scope.used += started
+                scope.finished += ended
+                self._touched.add(scope.task)
 
     def _tell_dependents_apart(self, task: TaskView, old: TaskState, was_met: bool) -> None:
         """Recount the unmet needs where the dependents ask for different ends."""
@@ -288,15 +342,16 @@ class RunView:
         task = self.tasks[dependent]
         task.unmet += by
         self._touched.add(dependent)
+        works = dependent not in self._subplans
         if task.state is _PENDING:
             if not task.unmet:
                 task.state = _READY
-                self.counts[_PENDING] -= 1
-                self.counts[_READY] += 1
+                self.counts[_PENDING] -= works
+                self.counts[_READY] += works
         elif task.state is _READY and task.unmet:
             task.state = _PENDING
-            self.counts[_READY] -= 1
-            self.counts[_PENDING] += 1
+            self.counts[_READY] -= works
+            self.counts[_PENDING] += works
 
     def _revive(self, task: TaskView) -> None:
         if task.stalled_since is not None:
@@ -340,7 +395,7 @@ class RunView:
         task = self._end(event, event.reason)
         task.outputs = event.outputs
         self.capacity_due = None
-        if self._end_attempt(task, event, None) and not event.reason:
+        if self._end_attempt(task, event, None) and not event.reason and task.index not in self._subplans:
             self.pace.add(task.index, event.offset - task.attempts[-1].started)
         self._enter(task, event.state)
 
@@ -427,8 +482,8 @@ class RunView:
     def _on_plan_started(self, event: PlanStarted) -> None:
         self._on_plan(event)
         self.started_at = event.offset
-        self.max_parallel = event.max_parallel
-        self.failure_mode = event.failure_mode
+        self.scopes[0].max_parallel = event.max_parallel
+        self.scopes[0].failure_mode = event.failure_mode
 
     def _on_plan_completed(self, event: PlanCompleted) -> None:
         self._on_plan(event)
@@ -436,13 +491,18 @@ class RunView:
         self.diagnosis = event.diagnosis
         self.ended_at = event.offset
 
+    def _on_paused(self, event: PlanPaused | PlanResumed) -> None:
+        self._on_plan(event)
+        if event.scope:
+            self.scopes[event.scope].paused = isinstance(event, PlanPaused)
+
     def _on_failure_mode(self, event: FailureModeChanged) -> None:
         self._on_plan(event)
-        self.failure_mode = event.new
+        self.scopes[event.scope].failure_mode = event.new
 
     def _on_max_parallel(self, event: MaxParallelChanged) -> None:
         self._on_plan(event)
-        self.max_parallel = event.new
+        self.scopes[event.scope].max_parallel = event.new
 
 
 _FOLD: Final[dict[type[Event], Callable[[RunView, Any], None]]] = {
@@ -462,8 +522,8 @@ _FOLD: Final[dict[type[Event], Callable[[RunView, Any], None]]] = {
     DispatchDeferred: RunView._on_deferred,
     PlanStarted: RunView._on_plan_started,
     PlanCompleted: RunView._on_plan_completed,
-    PlanPaused: RunView._on_plan,
-    PlanResumed: RunView._on_plan,
+    PlanPaused: RunView._on_paused,
+    PlanResumed: RunView._on_paused,
     FailureModeChanged: RunView._on_failure_mode,
     MaxParallelChanged: RunView._on_max_parallel,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.core.records import Snapshot, TaskSnapshot
+from engine.core.records import ScopeSnapshot, Snapshot, TaskSnapshot
 from engine.view.run_view import RunView
 
 
@@ -32,5 +32,11 @@ def snapshot_of(view: RunView, offset: float) -> Snapshot:
                 usual=view.pace.usual(task.index),
             )
             for task in view.tasks
+        ),
+        scopes=tuple(
+            ScopeSnapshot(
+                failure_mode=scope.failure_mode, max_parallel=scope.max_parallel, paused=scope.paused
+            )
+            for scope in view.scopes[1:]
         ),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.core.ready import Lane, ReadyQueue
+from engine.core.ready import Executor, ReadyQueue
 
 
 def queue(ranks: list[int], executors: list[str] | None = None) -> tuple[ReadyQueue, set[int]]:
@@ -48,8 +48,8 @@ def test_the_order_holds_across_lanes() -> None:
 def test_a_full_dispatcher_holds_up_its_own_lane_only() -> None:
     ready, _ = queue([0, 1, 2, 3], ["dask", "local", "dask", "local"])
     assert ready.next_deadline(0.0) is None
-    assert ready.lane(0) is ready.lane(2)
-    assert ready.lane(0).defer(0.0) == 0.1
+    assert ready.executor(0) is ready.executor(2)
+    assert ready.defer(0, 0.0) == 0.1
     assert drain(ready) == [1, 3]
     assert ready.next_deadline(0.0) == 0.1
     assert drain(ready, 0.1) == [0, 2]
@@ -58,13 +58,13 @@ def test_a_full_dispatcher_holds_up_its_own_lane_only() -> None:
 def test_a_lane_with_nothing_in_it_has_no_deadline() -> None:
     ready, _ = queue([0])
     assert drain(ready) == [0]
-    ready.lane(0).defer(0.0)
+    ready.defer(0, 0.0)
     assert ready.next_deadline(0.0) is None
 
 
 def test_all_refusals_of_a_round_count_once() -> None:
-    lane = Lane()
-    assert [lane.defer(now) for now in (1.0, 1.0, 1.05)] == [1.1, 1.1, 1.1]
-    assert [lane.defer(now) for now in (1.1, 1.2)] == [1.3, 1.3]
-    lane.refusals = 0
-    assert lane.defer(2.0) == 2.1
+    executor = Executor()
+    assert [executor.defer(now) for now in (1.0, 1.0, 1.05)] == [1.1, 1.1, 1.1]
+    assert [executor.defer(now) for now in (1.1, 1.2)] == [1.3, 1.3]
+    executor.refusals = 0
+    assert executor.defer(2.0) == 2.1

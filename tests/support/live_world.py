@@ -103,6 +103,8 @@ class LiveWorld(World):
         self.flights: dict[int, Flight] = {}
         self.reports: list[Report] = []
         self.peak = 0
+        self.peaks: Counter[str] = Counter()
+        """The same for each subplan, by name."""
         self._script = script or (lambda _name, _turn: SUCCESS)
         self._capacity = capacity
         self._turns: Counter[int] = Counter()
@@ -117,6 +119,9 @@ class LiveWorld(World):
             else:
                 self._take(effect)
         self.peak = max(self.peak, len(self.flights))
+        for parent, inside in self.graph.nesting.inside.items():
+            inside_now = sum(index in inside for index in self.flights)
+            self.peaks[self.name(parent)] = max(self.peaks[self.name(parent)], inside_now)
         return decision
 
     def at(self, offset: float, given: Input, flight: Flight | None = None) -> Self:

@@ -50,7 +50,7 @@ STATE_AFTER: Final[dict[type[Event], set[TaskState]]] = {
     RetryScheduled: {TaskState.RETRYING},
     TaskStopping: {TaskState.STOPPING},
     TaskReset: {TaskState.PENDING, TaskState.READY},
-    TaskHeld: {TaskState.PENDING, TaskState.READY, TaskState.RETRYING},
+    TaskHeld: {TaskState.PENDING, TaskState.READY, TaskState.RETRYING, TaskState.RUNNING},
     TaskReleased: set(TaskState),
     TaskStalled: {TaskState.RUNNING},
     StallCleared: {TaskState.RUNNING},
@@ -63,6 +63,15 @@ MET_BY: Final[dict[Condition, set[TaskState]]] = {
     Condition.SKIPPED: {TaskState.SKIPPED},
     Condition.FINISHED: set(TERMINAL),
 }
+
+
+ENDS: Final = (TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED)
+BAD: Final = (TaskState.FAILED, TaskState.CANCELLED)
+
+
+def ends_of(event: PlanCompleted) -> tuple[int, ...]:
+    """What the end of a run counts, in the order of `ENDS`, and the tolerated."""
+    return (event.success, event.failed, event.skipped, event.cancelled, event.tolerated)
 
 
 class Watch:
@@ -106,7 +115,25 @@ class Watch:
             assert not self._is_complete
             ended = [state in TERMINAL for state in self._told]
             assert all(ended)
-            assert event.success + event.failed + event.skipped + event.cancelled == len(ended)
+            assert ends_of(event) == self._recount()
+
+    def _recount(self) -> tuple[int, ...]:
+        """The ends of all tasks that do work, one by one."""
+        nesting = self._graph.nesting
+        ends = []
+        for index, state in enumerate(self._told):
+            around = [self._told[parent] for parent in nesting.around(index)]
+            excused = TaskState.SUCCESS in around or TaskState.SKIPPED in around
+            if index in nesting.inside:
+                by_itself = state in BAD and state not in [self._told[i] for i in nesting.inside[index]]
+                if by_itself and not excused:
+                    ends.append((state, False))
+            elif excused and state in BAD:
+                ends.append((TaskState.SKIPPED, state is TaskState.FAILED))
+            else:
+                ends.append((state, index in self._tolerated))
+        counts = [sum(state is kind for state, _ in ends) for kind in ENDS]
+        return (*counts, sum(tolerated for _, tolerated in ends))
 
     def _check_task_event(self, event: TaskEvent) -> None:
         index, state, told = event.index, event.state, self._told[event.index]
@@ -134,6 +161,8 @@ class Watch:
         assert len(indices) == len(set(indices))
         for index in indices:
             assert index not in scheduler.ledger.held
+            assert index not in self._graph.nesting.inside, "a subplan was handed to a dispatcher"
+            self._check_scopes(index)
             for needed in self._graph.needs[index]:
                 condition = self._graph.special_conditions.get((needed, index), Condition.SUCCESS)
                 is_met = self._told[needed] in MET_BY[condition] or (
@@ -141,12 +170,25 @@ class Watch:
                 )
                 assert is_met, f"started before its need of {needed} was met\n{self._story(index)}"
 
+    def _check_scopes(self, index: int) -> None:
+        ledger, nesting = self._scheduler.ledger, self._graph.nesting
+        for parent in nesting.around(index):
+            scope = ledger.scopes.by_task[parent]
+            assert self._told[parent] is TaskState.RUNNING, f"its subplan does not run\n{self._story(index)}"
+            assert parent not in ledger.held
+            assert not scope.is_paused
+            used = len(ledger.in_flight.intersection(nesting.inside[parent]))
+            assert used <= scope.max_parallel, f"{used} of {scope.max_parallel} slots in {scope.name}"
+
     def _check_view(self) -> None:
         """What the events tell is what the snapshot says, as far as it is told at all."""
         scheduler, view = self._scheduler, self.view
         snapshot = scheduler.snapshot()
         assert (view.phase, view.outcome) == (snapshot.phase, snapshot.outcome)
         assert (view.max_parallel, view.failure_mode) == (snapshot.max_parallel, snapshot.failure_mode)
+        assert [(s.max_parallel, s.failure_mode, s.paused) for s in view.scopes[1:]] == [
+            (s.max_parallel, s.failure_mode, s.paused) for s in snapshot.scopes
+        ]
         assert view.last_seq == snapshot.seq
         if snapshot.phase is RunPhase.PENDING:
             return  # the view shows already what will be ready

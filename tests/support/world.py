@@ -29,7 +29,7 @@ from engine.core.inputs import (
 from engine.core.scheduler import Decision, Scheduler
 from engine.core.state import RunPhase, TaskState
 from engine.plan.graph import Graph
-from engine.plan.model import Condition, FailureMode, Need, Plan, Retry, Task
+from engine.plan.model import Condition, FailureMode, Need, Plan, Retry, Subplan, Task
 from tests.support.watch import Watch
 
 EPOCH = 1_700_000_000.0
@@ -55,22 +55,63 @@ def task(needs: Needs = "", *, retry: int | Retry = 0, **fields: Any) -> Spec:
     return Spec(needs, {"retry": retry, **fields})
 
 
-def plan(mode: FailureMode = FailureMode.CONTINUE_ON_ERROR, **tasks: Needs | Spec) -> Plan:
+class SubSpec(NamedTuple):
+    """A subplan without its name, for `plan`. tasks: by the names that they have in it."""
+
+    tasks: Mapping[str, Needs | Spec | SubSpec]
+    spec: Spec
+    mode: FailureMode
+    slots: int
+
+
+def subplan(
+    tasks: Mapping[str, Needs | Spec | SubSpec],
+    needs: Needs = "",
+    *,
+    mode: FailureMode = FailureMode.CONTINUE_ON_ERROR,
+    slots: int = 4,
+    **fields: Any,
+) -> SubSpec:
+    """A subplan for `plan`: `subplan({"a": "", "b": "a"}, "build", slots=2)`."""
+    return SubSpec(tasks, task(needs, **fields), mode, slots)
+
+
+def plan(mode: FailureMode = FailureMode.CONTINUE_ON_ERROR, **tasks: Needs | Spec | SubSpec) -> Plan:
     """A plan in one line: `plan(a="", b="a", c={"a": "failed"}, d=task("b c", timeout=5.0))`."""
-    return Plan(
-        name="plan",
-        failure_mode=mode,
-        tasks=tuple(_task(name, given) for name, given in tasks.items()),
-    )
+    flat: list[Task] = []
+    subplans: list[Subplan] = []
+    _flatten(tasks, "", 0, flat, subplans)
+    return Plan(name="plan", failure_mode=mode, tasks=tuple(flat), subplans=tuple(subplans))
 
 
-def _task(name: str, given: Needs | Spec) -> Task:
-    spec = given if isinstance(given, Spec) else task(given)
+def _flatten(
+    tasks: Mapping[str, Needs | Spec | SubSpec],
+    prefix: str,
+    scope: int,
+    flat: list[Task],
+    subplans: list[Subplan],
+) -> None:
+    for name, given in tasks.items():
+        if isinstance(given, SubSpec):
+            place, full = len(flat), f"{prefix}{name}"
+            flat.append(_task(prefix, name, given.spec, scope, plan=f"{name}.yaml"))
+            subplans.append(
+                Subplan(
+                    name=full, task=place, parent=scope, failure_mode=given.mode, max_parallel=given.slots
+                )
+            )
+            _flatten(given.tasks, f"{full}/", len(subplans), flat, subplans)
+        else:
+            spec = given if isinstance(given, Spec) else task(given)
+            flat.append(_task(prefix, name, spec, scope, run="true"))
+
+
+def _task(prefix: str, name: str, spec: Spec, scope: int, **kind: str) -> Task:
     needs = spec.needs
     if isinstance(needs, str):
         needs = dict.fromkeys(needs.split(), "success")
-    named = tuple(Need(needed, Condition(condition)) for needed, condition in needs.items())
-    return Task(name=name, run="true", needs=named, **spec.fields)
+    named = tuple(Need(f"{prefix}{needed}", Condition(condition)) for needed, condition in needs.items())
+    return Task(name=f"{prefix}{name}", needs=named, scope=scope, **kind, **spec.fields)
 
 
 class World:
@@ -95,6 +136,10 @@ class World:
         self._watch = Watch(self.scheduler) if checked else None
 
     # ── giving ──────────────────────────────────────────────────────────────────────────────────
+
+    def scope(self, name: str) -> int:
+        """The number of a subplan."""
+        return self.graph.nesting.scopes[self.index(name)]
 
     def give(self, given: Input) -> Decision:
         """Hand one input over, now, and check what comes back."""
