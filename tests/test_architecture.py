@@ -28,7 +28,7 @@ RUN_IMPORT_LINTER = "from importlinter.cli import lint_imports_command; lint_imp
 CORE_MAY_IMPORT = {
     "__future__", "bisect", "collections", "dataclasses", "enum", "functools", "heapq", "itertools", "math",
     "operator", "typing", "msgspec", "random.Random",
-    "engine.core", "engine.errors", "engine.plan.graph", "engine.plan.model",
+    "engine.core", "engine.errors", "engine.plan.graph", "engine.plan.model", "engine.plan.nesting",
 }  # fmt: skip
 
 
