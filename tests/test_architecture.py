@@ -18,7 +18,7 @@ LONGEST = 400
 
 LONGER: dict[str, int] = {
     # how each of twenty events is folded, side by side: to read one is to compare it with its neighbours
-    "engine/view/run_view.py": 470,
+    "engine/view/run_view.py": 520,
 }
 
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "manager", "common", "misc"}

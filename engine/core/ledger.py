@@ -1,4 +1,4 @@
-"""What is known of every task, the one door through which its state changes, and the proof of both."""
+"""What is known of every task, and the one door through which its state changes."""
 
 from __future__ import annotations
 
@@ -349,68 +349,6 @@ class Ledger:
             f"  {offset:.3f}s {old} -> {new}" for offset, task, old, new in self._recent if task == index
         )
         return "\n".join(lines)
-
-    def check(self) -> None:
-        """Raise `InvariantBroken` if anything contradicts anything. Costs a walk over the whole graph."""
-        for state in TaskState:
-            if self.counts[state] != sum(known is state for known in self.state):
-                raise InvariantBroken(f"{self.counts[state]} tasks counted as {state}")
-        for index, state in enumerate(self.state):
-            fault = self._contradiction(index, state)
-            if fault:
-                raise InvariantBroken(f"{fault}\n{self.story(index)}")
-        for scope in self.scopes.all[1:]:
-            fault = self._contradiction_in(scope)
-            if fault:
-                raise InvariantBroken(f"{fault}\n{self.story(scope.task)}")
-
-    def _contradiction_in(self, scope: Scope) -> str | None:
-        state = self.state[scope.task]
-        used = sum(index in self.in_flight for index in self.inside(scope.task))
-        if used != scope.used:
-            return f"{used} attempts in flight inside, {scope.used} counted"
-        unfinished = sum(
-            self.state[index] not in TERMINAL for index in self.graph.nesting.children[scope.task]
-        )
-        if unfinished != scope.unfinished:
-            return f"{unfinished} tasks unfinished inside, {scope.unfinished} counted"
-        if state in (RUNNING, STOPPING) and not unfinished:
-            return f"{state} with nothing left inside"
-        if state in TERMINAL and unfinished:
-            return f"{state} with {unfinished} tasks unfinished inside"
-        if used and state not in (RUNNING, STOPPING):
-            return f"{state} with {used} attempts in flight inside"
-        if scope.is_held != (scope.task in self.held):
-            return "the subplan and the task that stands for it do not agree on being held"
-        return None
-
-    def _contradiction(self, index: int, state: TaskState) -> str | None:
-        flying = index in self.in_flight
-        is_subplan = self.is_subplan(index)
-        if is_subplan and flying:
-            return "a subplan in flight"
-        if flying and state not in (READY, RUNNING, STOPPING):
-            return f"{state} in flight"
-        if not flying and not is_subplan and state in (RUNNING, STOPPING):
-            return f"{state} but not in flight"
-        if (state is STOPPING) != (index in self.stops):
-            return "STOPPING and the reason for it do not agree"
-        if (state is RETRYING) != (index in self.due):
-            return "RETRYING and its deadline do not agree"
-        if state is PENDING:
-            if self.unmet[index] != self.count_unmet(index) or not self.unmet[index]:
-                return f"PENDING with {self.count_unmet(index)} needs unmet, {self.unmet[index]} counted"
-            if self.doomed_by(index) is not None:
-                return "PENDING though a need cannot be met"
-        if state is READY and not flying and self.count_unmet(index):
-            return "READY with an unmet need"
-        if index in self.tolerated and state is not SKIPPED:
-            return f"tolerated but {state}"
-        if index in self.stalled and state is not RUNNING:
-            return f"stalled but {state}"
-        if index in self.outputs and state is not SUCCESS:
-            return f"outputs though {state}"
-        return None
 
     def _marks(self) -> tuple[tuple[str, set[int] | dict[int, float] | dict[int, Stop]], ...]:
         return (

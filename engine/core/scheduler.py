@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from engine.core import invariants
 from engine.core.attempts import Attempts
 from engine.core.consequences import Consequences
 from engine.core.deadlines import Deadlines
@@ -187,7 +188,7 @@ class Scheduler:
         """Raise `InvariantBroken` if the state contradicts itself. Walks the whole graph."""
         if self.phase is RunPhase.PENDING:
             return
-        self.ledger.check()
+        invariants.check(self.ledger)
         complete = self.phase is RunPhase.COMPLETE
         if complete != (self.ledger.unfinished == 0):
             raise InvariantBroken(f"{self.phase} with {self.ledger.unfinished} unfinished tasks")

@@ -53,7 +53,9 @@ class Pace:
         return self._usual[index] if self._usual else None
 
     def add(self, index: int, seconds: float) -> None:
-        """A task of this run took so long."""
+        """A task of this run took so long. One that stands for a subplan takes what is inside takes."""
+        if self._tasks[index].plan is not None:
+            return
         self.all.add(seconds)
         group = self._tasks[index].group
         if group is not None:

@@ -40,7 +40,7 @@ from engine.plan.graph import Graph
 from engine.plan.model import Condition, FailureMode
 from engine.view import reasons
 from engine.view.pace import Pace
-from engine.view.scope_view import ScopeView, scopes_of
+from engine.view.scope_view import ScopeViews
 from engine.view.task_view import TaskView
 
 __all__ = ["AUDIT_LIMIT", "Changes", "RunView", "TaskView"]
@@ -55,7 +55,6 @@ _PENDING, _READY = TaskState.PENDING, TaskState.READY
 _RUNNING, _STOPPING, _RETRYING = TaskState.RUNNING, TaskState.STOPPING, TaskState.RETRYING
 _SUCCESS, _FAILED, _SKIPPED = TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED
 _CANCELLED = TaskState.CANCELLED
-_ACTIVE = frozenset({_RUNNING, _STOPPING})
 
 
 class Changes(NamedTuple):
@@ -78,7 +77,7 @@ class RunView:
     A task that stands for a subplan does no work: it is in no count, no health and no progress, and takes no
     slot; what is inside is and does.
 
-    tasks: by index. scopes: by number. counts: every `TaskState` is a key. stalled: index -> offset since
+    tasks: by index. counts: every `TaskState` is a key. stalled: index -> offset since
     which the task has been silent, oldest first. active: indices of what holds a slot (RUNNING or
     STOPPING). started_at, ended_at: offsets. audit: the last `AUDIT_LIMIT` events or a few more, oldest
     first; audit_dropped: how many came before them. pace: how long tasks take.
@@ -94,7 +93,7 @@ class RunView:
         self.phase = RunPhase.PENDING
         self.outcome: Outcome | None = None
         self.diagnosis: str | None = None
-        self.scopes = scopes_of(plan)
+        self.scopes = ScopeViews(graph)
         self._subplans = graph.nesting.children
         self.total = len(plan.tasks) - len(plan.subplans)
         """How many tasks do work."""
@@ -106,8 +105,6 @@ class RunView:
         for task in self.tasks:
             if task.index not in self._subplans:
                 self.counts[task.state] += 1
-                for scope in self.scope_of(task.index).chain():
-                    scope.total += 1
         self.stalled: dict[int, float] = {}
         self.active: set[int] = set()
         self.started_at: float | None = None
@@ -130,12 +127,7 @@ class RunView:
         view = cls(graph, snapshot.run_id, usual if any(seconds is not None for seconds in usual) else ())
         view.phase = snapshot.phase
         view.outcome = snapshot.outcome
-        view.scopes[0].failure_mode = snapshot.failure_mode
-        view.scopes[0].max_parallel = snapshot.max_parallel
-        for scope, standing in zip(view.scopes[1:], snapshot.scopes, strict=True):
-            scope.failure_mode = standing.failure_mode
-            scope.max_parallel = standing.max_parallel
-            scope.paused = standing.paused
+        view.scopes.adopt(snapshot)
         view.last_seq = snapshot.seq
         for task, kept in zip(view.tasks, snapshot.tasks, strict=True):
             # the record of an attempt that goes on is still written to by its owner
@@ -163,7 +155,7 @@ class RunView:
             for record in task.attempts:
                 if record.ended is not None:
                     last_end[task.index] = record.ended
-            if task.state is _SUCCESS and task.index in last_end and task.index not in self._subplans:
+            if task.state is _SUCCESS and task.index in last_end:
                 self.pace.add(task.index, last_end[task.index] - task.attempts[-1].started)
         self._failures = dict.fromkeys(sorted(self._failures, key=lambda i: (last_end.get(i, 0.0), i)))
         stalls = [(t.stalled_since, t.index) for t in self.tasks if t.stalled_since is not None]
@@ -178,21 +170,12 @@ class RunView:
     @property
     def max_parallel(self) -> int:
         """The slots of the plan that is run."""
-        return self.scopes[0].max_parallel
+        return self.scopes.outermost.max_parallel
 
     @property
     def failure_mode(self) -> FailureMode:
         """The failure mode of the plan that is run."""
-        return self.scopes[0].failure_mode
-
-    def scope_of(self, index: int) -> ScopeView:
-        """The scope that a task belongs to. One that stands for a subplan belongs to the scope around it."""
-        return self.scopes[self.plan.tasks[index].scope]
-
-    def subplan(self, index: int) -> ScopeView | None:
-        """The scope that a task stands for, None if it does work itself."""
-        number = self.graph.nesting.scopes.get(index)
-        return None if number is None else self.scopes[number]
+        return self.scopes.outermost.failure_mode
 
     @property
     def health(self) -> float:
@@ -286,10 +269,9 @@ class RunView:
             counts = self.counts
             counts[old] -= 1
             counts[state] += 1
-            is_active = state is _RUNNING or state is _STOPPING
             if self._subplans:
-                self._count_in_scopes(index, old, state)
-            if is_active:
+                self._touched.update(self.scopes.count(index, old, state))
+            if state is _RUNNING or state is _STOPPING:
                 self.active.add(index)
             else:
                 self.active.discard(index)
@@ -312,15 +294,6 @@ class RunView:
         if was_open != is_open:
             for inner in self._subplans[index]:
                 self._need_changed(inner, 1 if was_open else -1)
-
-    def _count_in_scopes(self, index: int, old: TaskState, state: TaskState) -> None:
-        started = (state in _ACTIVE) - (old in _ACTIVE)
-        ended = (state in TERMINAL) - (old in TERMINAL)
-        if started or ended:
-            for scope in self.scope_of(index).chain():
-                scope.used += started
-                scope.finished += ended
-                self._touched.add(scope.task)
 
     def _tell_dependents_apart(self, task: TaskView, old: TaskState, was_met: bool) -> None:
         """Recount the unmet needs where the dependents ask for different ends."""
@@ -395,7 +368,7 @@ class RunView:
         task = self._end(event, event.reason)
         task.outputs = event.outputs
         self.capacity_due = None
-        if self._end_attempt(task, event, None) and not event.reason and task.index not in self._subplans:
+        if self._end_attempt(task, event, None) and not event.reason:
             self.pace.add(task.index, event.offset - task.attempts[-1].started)
         self._enter(task, event.state)
 
@@ -482,8 +455,8 @@ class RunView:
     def _on_plan_started(self, event: PlanStarted) -> None:
         self._on_plan(event)
         self.started_at = event.offset
-        self.scopes[0].max_parallel = event.max_parallel
-        self.scopes[0].failure_mode = event.failure_mode
+        self.scopes.outermost.max_parallel = event.max_parallel
+        self.scopes.outermost.failure_mode = event.failure_mode
 
     def _on_plan_completed(self, event: PlanCompleted) -> None:
         self._on_plan(event)
@@ -494,15 +467,15 @@ class RunView:
     def _on_paused(self, event: PlanPaused | PlanResumed) -> None:
         self._on_plan(event)
         if event.scope:
-            self.scopes[event.scope].paused = isinstance(event, PlanPaused)
+            self.scopes.all[event.scope].paused = isinstance(event, PlanPaused)
 
     def _on_failure_mode(self, event: FailureModeChanged) -> None:
         self._on_plan(event)
-        self.scopes[event.scope].failure_mode = event.new
+        self.scopes.all[event.scope].failure_mode = event.new
 
     def _on_max_parallel(self, event: MaxParallelChanged) -> None:
         self._on_plan(event)
-        self.scopes[event.scope].max_parallel = event.new
+        self.scopes.all[event.scope].max_parallel = event.new
 
 
 _FOLD: Final[dict[type[Event], Callable[[RunView, Any], None]]] = {

@@ -1,11 +1,17 @@
-"""`ScopeView`: one plan of a run, the outermost or a subplan, as it is shown."""
+"""`ScopeView`: one plan of a run, the outermost or a subplan, as it is shown; `ScopeViews`: all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from engine.plan.model import FailureMode, Plan
+from engine.core.records import Snapshot
+from engine.core.state import TERMINAL, TaskState
+from engine.plan.graph import Graph
+from engine.plan.model import FailureMode
 from engine.plan.nesting import OUTERMOST
+
+_ACTIVE: Final = frozenset({TaskState.RUNNING, TaskState.STOPPING})
 
 
 class ScopeView:
@@ -52,12 +58,54 @@ class ScopeView:
             scope = scope.outer
 
 
-def scopes_of(plan: Plan) -> list[ScopeView]:
-    """All scopes of a plan before it has started, by number."""
-    scopes = [ScopeView(0, plan.name, OUTERMOST, None, plan.max_parallel, plan.failure_mode)]
-    for number, subplan in enumerate(plan.subplans, 1):
-        outer = scopes[subplan.parent]
-        scopes.append(
-            ScopeView(number, subplan.name, subplan.task, outer, subplan.max_parallel, subplan.failure_mode)
-        )
-    return scopes
+class ScopeViews:
+    """All scopes of a run, by number."""
+
+    def __init__(self, graph: Graph) -> None:
+        plan = graph.plan
+        self.outermost = ScopeView(0, plan.name, OUTERMOST, None, plan.max_parallel, plan.failure_mode)
+        self.all = [self.outermost]
+        for number, subplan in enumerate(plan.subplans, 1):
+            outer = self.all[subplan.parent]
+            self.all.append(
+                ScopeView(
+                    number, subplan.name, subplan.task, outer, subplan.max_parallel, subplan.failure_mode
+                )
+            )
+        self._numbers = graph.nesting.scopes
+        self._tasks = plan.tasks
+        for index, parent in enumerate(graph.nesting.parents):
+            if parent != OUTERMOST and index not in self._numbers:
+                for scope in self.of(index).chain():
+                    scope.total += 1
+
+    def of(self, index: int) -> ScopeView:
+        """The scope that a task belongs to. One that stands for a subplan belongs to the scope around it."""
+        return self.all[self._tasks[index].scope]
+
+    def subplan(self, index: int) -> ScopeView | None:
+        """The scope that a task stands for, None if it does work itself."""
+        number = self._numbers.get(index)
+        return None if number is None else self.all[number]
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Be as in a snapshot, but for what is counted."""
+        self.outermost.failure_mode = snapshot.failure_mode
+        self.outermost.max_parallel = snapshot.max_parallel
+        for scope, kept in zip(self.all[1:], snapshot.scopes, strict=True):
+            scope.failure_mode = kept.failure_mode
+            scope.max_parallel = kept.max_parallel
+            scope.paused = kept.paused
+
+    def count(self, index: int, old: TaskState, state: TaskState) -> list[int]:
+        """Count the move of a task that does work; return the tasks that stand for the subplans concerned."""
+        started = (state in _ACTIVE) - (old in _ACTIVE)
+        ended = (state in TERMINAL) - (old in TERMINAL)
+        if not started and not ended:
+            return []
+        concerned = []
+        for scope in self.of(index).chain():
+            scope.used += started
+            scope.finished += ended
+            concerned.append(scope.task)
+        return concerned

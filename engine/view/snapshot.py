@@ -37,6 +37,6 @@ def snapshot_of(view: RunView, offset: float) -> Snapshot:
             ScopeSnapshot(
                 failure_mode=scope.failure_mode, max_parallel=scope.max_parallel, paused=scope.paused
             )
-            for scope in view.scopes[1:]
+            for scope in view.scopes.all[1:]
         ),
     )

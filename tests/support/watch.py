@@ -186,7 +186,7 @@ class Watch:
         snapshot = scheduler.snapshot()
         assert (view.phase, view.outcome) == (snapshot.phase, snapshot.outcome)
         assert (view.max_parallel, view.failure_mode) == (snapshot.max_parallel, snapshot.failure_mode)
-        assert [(s.max_parallel, s.failure_mode, s.paused) for s in view.scopes[1:]] == [
+        assert [(s.max_parallel, s.failure_mode, s.paused) for s in view.scopes.all[1:]] == [
             (s.max_parallel, s.failure_mode, s.paused) for s in snapshot.scopes
         ]
         assert view.last_seq == snapshot.seq
