@@ -73,3 +73,7 @@ class AggregateSubplanError(RunFailed):
 
 class StoreError(PlandeckError):
     """What is kept of runs cannot be read or written; the message names the file and what to do."""
+
+
+class MetricsUnusable(PlandeckError):
+    """Metrics cannot be served; the message names the address and says why."""

@@ -9,10 +9,15 @@ from typing import Final
 
 from engine.secrets import Mask, MaskedStream
 from engine.store.places import make_folder
-from engine.view.text import plain
+from engine.view.text import one_line, plain
 
 LINE_LIMIT: Final = 4096
 """Bytes of the last line that are held in memory: its beginning."""
+
+LAST_LINES: Final = 5
+LINE_WIDTH: Final = 200
+TAIL_BYTES: Final = 16_384
+"""How many lines tell how a task went, of how many characters, and how far back they are looked for."""
 
 _LOOK_INTERVAL: Final = 1.0
 """Seconds between two looks whether the file is still there, and between two tries after a fault."""
@@ -186,6 +191,15 @@ class LogReader:
         identity = (status.st_dev, status.st_ino)
         if identity != self._identity or status.st_size < self._position:
             self._identity, self._position = identity, 0
+
+
+def last_lines(path: Path, count: int = LAST_LINES) -> list[str]:
+    """The last lines of a log that say anything, made safe to print; empty if there is no log."""
+    tail = LogReader(path).tail(TAIL_BYTES)
+    # a progress bar writes over its line: what stood there last is what a terminal would show
+    rows = (row.rstrip(b"\r").rpartition(b"\r")[2] for row in tail.split(b"\n"))
+    shown = (one_line(row.decode("utf-8", "replace"), LINE_WIDTH) for row in rows)
+    return [line for line in shown if line.strip()][-count:]
 
 
 class _Lines:

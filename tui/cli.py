@@ -14,6 +14,7 @@ from tui.config_commands import config
 from tui.goal_commands import goals
 from tui.history_commands import HISTORY_COMMANDS
 from tui.loading import load, tell
+from tui.metrics_option import metrics_option
 from tui.reopen_commands import REOPEN_COMMANDS
 from tui.streams import emit as _print
 from tui.streams import has_terminal as _has_terminal
@@ -78,6 +79,7 @@ def run_options(command: _Command) -> _Command:
         click.option("--read-only", is_flag=True, help="Open the console to watch, not to steer."),
         click.option("--detach", is_flag=True, help="Give the shell back; the run goes on."),
         click.option("--verbose", "-v", is_flag=True, help="Write more into plandeck's own log of the run."),
+        metrics_option,
         click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing."),
     )
     for option in reversed(options):
@@ -204,6 +206,7 @@ def _run(
     as_json: bool,
     read_only: bool,
     detach: bool,
+    metrics: tuple[str, int] | None,
     dry_run: bool,
     verbose: bool,
 ) -> int:
@@ -247,6 +250,7 @@ def _run(
         read_only=read_only,
         detach=detach,
         verbose=verbose,
+        metrics=metrics,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from engine.core.records import AttemptRecord
 from engine.core.state import Outcome, TaskState
-from engine.logs import attempt_log_path
+from engine.logs import attempt_log_path, last_lines
 from engine.plan.graph import Graph
 from engine.store.history import History
 from engine.store.places import run_directory
@@ -23,7 +23,6 @@ from engine.view.timing import clock, short
 from tui.kept_runs import short_id
 from tui.marks import MODE_WORDS, counted
 from tui.report import COLOURS, NAME_WIDTH, Style
-from tui.summary import last_lines
 
 SHOWN_TASKS: Final = 200
 """Of a larger plan only the tasks that have not succeeded are listed, and so many of them at most."""

@@ -7,7 +7,7 @@ import math
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, closing, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -27,6 +27,7 @@ from engine.plan.model import Plan
 from engine.store.places import socket_path
 from engine.view.run_view import RunView
 from engine.view.text import one_line
+from engine.view.timing import short
 from tui.kept_runs import short_id
 from tui.preferences import Preferences
 from tui.readonly import ReadOnlyRun
@@ -35,6 +36,7 @@ from tui.summary import summary
 from tui.teller import FAREWELL, Teller
 
 if TYPE_CHECKING:
+    from engine.monitor.publication import Publication
     from tui.app import ConsoleApp
 
 
@@ -70,7 +72,7 @@ class Request(NamedTuple):
 
     subject: a plan to run, or the id of a kept run to go on with. again: the argv that asks for the same
     once more. first: what to do before anything else. detach: give the shell back at once. preferences:
-    how the console is wanted.
+    how the console is wanted. metrics: host and port to serve them at, None for nowhere.
     """
 
     subject: Plan | str
@@ -85,6 +87,7 @@ class Request(NamedTuple):
     verbose: bool = False
     dispatchers: Mapping[str, TaskDispatcher] | None = None
     preferences: Preferences | None = None
+    metrics: tuple[str, int] | None = None
 
 
 async def host(request: Request, out: Style, err: Style) -> int:
@@ -92,9 +95,16 @@ async def host(request: Request, out: Style, err: Style) -> int:
 
     Whatever ends it, every process of the run is gone when this returns.
     """
-    with closing(Teller(out, err)) as teller:
+    with closing(Teller(out, err)) as teller, ExitStack() as opened:
+        publication = None
+        if request.metrics is not None:
+            # here, for those who ask for it
+            from engine.monitor.exposition import Address
+            from engine.monitor.publication import publish
+
+            publication = opened.enter_context(publish(Address(*request.metrics)))
         async with _opened(request, teller) as kept:
-            return await _Hosting(kept, request, teller).last()
+            return await _Hosting(kept, request, teller, publication).last()
 
 
 def _opened(request: Request, teller: Teller) -> AbstractAsyncContextManager[KeptRun]:
@@ -117,7 +127,9 @@ def _opened(request: Request, teller: Teller) -> AbstractAsyncContextManager[Kep
 class _Hosting:
     """One run, the signals that concern it, and what shows it."""
 
-    def __init__(self, kept: KeptRun, request: Request, teller: Teller) -> None:
+    def __init__(
+        self, kept: KeptRun, request: Request, teller: Teller, publication: Publication | None = None
+    ) -> None:
         self._kept = kept
         self._run = kept.run
         self._request = request
@@ -130,7 +142,9 @@ class _Hosting:
         self._is_detached = False
         self._app: ConsoleApp | None = None
         self._over = False
-        # from before the first event, for the lines; a console has its own
+        # both from before the first event; a console has its own subscription
+        self._publication = publication
+        self._following = None if publication is None else publication.follow(kept.run)
         self._early = None if request.console else (self._run.snapshot(), self._run.subscribe(UNLIMITED))
 
     async def last(self) -> int:
@@ -140,6 +154,7 @@ class _Hosting:
                 group.start_soon(self._obey, received, group.cancel_scope)
                 group.start_soon(self._notice_unread)
                 group.start_soon(self._notice_faults)
+                self._publish(group)
                 await self._serve(group)
                 for command in self._request.first:
                     await self._run.send(command)
@@ -152,8 +167,15 @@ class _Hosting:
                 result = await self._run.wait()
                 self._over = True
                 await self._say_goodbye(result)
+                if self._publication is not None and not self._signalled.is_set():
+                    await self._publication.read()
                 group.cancel_scope.cancel()
         return self._exit_code(result)
+
+    def _publish(self, group: TaskGroup) -> None:
+        if self._publication is not None and self._following is not None:
+            group.start_soon(self._following.last)
+            self._teller.tell(f"metrics are at {self._publication.url}")
 
     async def _serve(self, group: TaskGroup) -> None:
         """Let other consoles in. A run that cannot be kept or reached goes on, but says so."""
@@ -347,6 +369,9 @@ class _Hosting:
             self._teller.tell(f"not all of this run could be kept: {fault}")
         if self._run.output_fault is not None:
             self._teller.tell(f"not all output could be kept: {self._run.output_fault}")
+        if self._publication is not None and not self._signalled.is_set() and self._publication.patience:
+            wait = short(self._publication.patience)
+            self._teller.tell(f"waiting up to {wait} for the end to be scraped; ctrl+c leaves at once")
         style = self._teller.err if request.json else self._teller.out
         view = RunView.from_snapshot(self._run.graph, self._run.snapshot())
         text = summary(result, view, self._run.log_path, request.again, style, is_kept=fault is None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from tui.kept_runs import find, open_history, plainly, short_id
+from tui.metrics_option import metrics_option
 from tui.streams import has_terminal, style_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def reopen_options(command: _Command) -> _Command:
         click.option("--detach", is_flag=True, help="Give the shell back; the run goes on."),
         click.option("--anyway", is_flag=True, help="Also if not all that happened could be kept."),
         click.option("--verbose", "-v", is_flag=True, help="Write more into plandeck's own log of the run."),
+        metrics_option,
     )
     for option in reversed(options):
         command = option(command)

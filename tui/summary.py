@@ -9,6 +9,7 @@ from typing import Final
 
 from engine.core.state import Outcome, TaskState
 from engine.handle import PlanResult
+from engine.logs import last_lines
 from engine.view.run_view import RunView
 from engine.view.task_view import TaskView
 from engine.view.text import one_line
@@ -17,11 +18,8 @@ from tui.kept_runs import short_id
 from tui.marks import counted
 from tui.report import COLOURS, Style
 
-LAST_LINES: Final = 5
 SHOWN_FAILURES: Final = 10
 SHOWN_OTHERS: Final = 5
-TAIL_BYTES: Final = 16_384
-LINE_WIDTH: Final = 200
 
 _OUTCOMES: Final[dict[Outcome, tuple[str, TaskState]]] = {
     Outcome.SUCCESS: ("succeeded", TaskState.SUCCESS),
@@ -60,21 +58,6 @@ def summary(
         if again:
             lines.append(f"To run it again: {shlex.join(again)}")
     return "".join(f"{line}\n" for line in lines)
-
-
-def last_lines(path: Path, count: int = LAST_LINES) -> list[str]:
-    """The last lines of a log that say anything, made safe to print; empty if there is no log."""
-    try:
-        with path.open("rb") as log:
-            size = log.seek(0, 2)
-            log.seek(max(0, size - TAIL_BYTES))
-            tail = log.read(TAIL_BYTES)
-    except OSError:
-        return []
-    # a progress bar writes over its line: what stood there last is what a terminal would show
-    rows = (row.rstrip(b"\r").rpartition(b"\r")[2] for row in tail.split(b"\n"))
-    shown = (one_line(row.decode("utf-8", "replace"), LINE_WIDTH) for row in rows)
-    return [line for line in shown if line.strip()][-count:]
 
 
 def _go_on(result: PlanResult) -> str:

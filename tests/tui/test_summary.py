@@ -9,11 +9,12 @@ import pytest
 from engine.core.records import AttemptRecord, Snapshot, TaskSnapshot
 from engine.core.state import Outcome, RunPhase, TaskState
 from engine.handle import PlanResult
+from engine.logs import LAST_LINES, last_lines
 from engine.plan.graph import Graph
 from engine.plan.model import FailureMode, Plan, Simulation, Task
 from engine.view.run_view import RunView
 from tui.report import Style
-from tui.summary import LAST_LINES, SHOWN_FAILURES, SHOWN_OTHERS, last_lines, summary
+from tui.summary import SHOWN_FAILURES, SHOWN_OTHERS, summary
 
 RUN_ID = "3f2a91bc-0000-4000-8000-000000000000"
 AGAIN = ["plandeck", "run", "my plan.yaml"]
