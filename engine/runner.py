@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
@@ -33,6 +34,7 @@ from engine.core.state import RunPhase
 from engine.dispatch.base import Attempt, ConcurrencyLimit, TaskDispatcher
 from engine.errors import CommandRefused
 from engine.logs import AttemptLog
+from engine.plan.rendering import Rendering, Unresolved
 from engine.secrets import Mask
 from engine.stream import EventStream
 from engine.wakeup import Wakeup, wakeup_type
@@ -61,13 +63,15 @@ class Flight:
     scope: what to cancel to stop it, once a worker has it.
     """
 
-    __slots__ = ("attempt", "is_stopped", "log", "scope")
+    __slots__ = ("attempt", "fault", "is_stopped", "log", "scope")
 
     def __init__(self, attempt: Attempt, log: AttemptLog) -> None:
         self.attempt = attempt
         self.log = log
         self.scope: anyio.CancelScope | None = None
         self.is_stopped = False
+        self.fault: str | None = None
+        """Why it cannot be made, if it cannot: a reference without a value."""
 
     def stop(self, *, kill: bool) -> None:
         self.is_stopped = True
@@ -115,6 +119,7 @@ class Runner:
         """The last line of output of the last attempt at each task, where that attempt failed."""
         self.watches: list[Watch] = []
         self._scheduler = scheduler
+        self._rendering = Rendering(scheduler.graph, scheduler.outputs, dict(os.environ))
         self._dispatchers = dispatchers
         self._stream = stream
         self._clock = clock
@@ -288,10 +293,16 @@ class Runner:
         def started(where: str) -> None:
             self.post(AttemptStarted(index=index, attempt=number, where=where))
 
-        plan = scheduler.graph.plan
+        fault = None
+        try:
+            plan, task = self._rendering.plan(), self._rendering.task(index)
+        except Unresolved as unresolved:
+            plan, fault = scheduler.graph.plan, str(unresolved)
+            task = plan.tasks[index]
         outputs = self._outputs_path(index, number)
-        attempt = Attempt(plan, plan.tasks[index], index, number, scheduler.run_id, outputs)
+        attempt = Attempt(plan, task, index, number, scheduler.run_id, outputs)
         flight = Flight(attempt, self._open_log(index, number, started))
+        flight.fault = fault
         self.flights[index] = flight
         self._work.append(flight)
         if self._idle:
@@ -325,6 +336,8 @@ class Runner:
                 self._land(stopped, _STOPPED)
 
     async def _fly(self, flight: Flight) -> AttemptOutcome:
+        if flight.fault is not None:
+            return AttemptOutcome(OutcomeKind.FAILED, flight.fault, is_final=True)
         executor = flight.attempt.task.executor
         dispatcher = self._dispatchers.get(executor)
         if dispatcher is None:

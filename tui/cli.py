@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import click
@@ -63,6 +63,29 @@ class FailureModeChoice(click.Choice[str]):
         return super().convert(str(value).replace("-", "_"), param, ctx)
 
 
+def param_option(command: _Command) -> _Command:
+    """The params of a plan."""
+    return click.option(
+        "-p",
+        "--param",
+        "params",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=_params,
+        help="Give a param of the plan a value.",
+    )(command)
+
+
+def _params(_: click.Context, option: click.Parameter, given: Sequence[str]) -> dict[str, str]:
+    params: dict[str, str] = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not name or not sign:
+            raise click.BadParameter(f"{text!r} must be NAME=VALUE", param=option)
+        params[name] = value
+    return params
+
+
 def run_options(command: _Command) -> _Command:
     """What `run` and `demo` have in common."""
     slots = click.IntRange(1, 32)
@@ -84,7 +107,7 @@ def run_options(command: _Command) -> _Command:
     )
     for option in reversed(options):
         command = option(command)
-    return command
+    return param_option(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -109,7 +132,8 @@ def run(plan: str, **options: Any) -> int:
 
 @cli.command()
 @click.argument("plans", metavar="PLAN...", type=click.Path(), nargs=-1, required=True)
-def check(plans: tuple[str, ...]) -> int:
+@param_option
+def check(plans: tuple[str, ...], params: Mapping[str, str]) -> int:
     """Say whether plans can be run.
 
     Every mistake is printed as file:line:column: message.
@@ -119,8 +143,9 @@ def check(plans: tuple[str, ...]) -> int:
 
     code = 0
     for path in plans:
-        if plan := load(path):
-            _print(f"{one_line(path)}: fine, {counted(len(plan.tasks), 'task')}")
+        if plan := load(path, params=params):
+            subplans = f", {counted(len(plan.subplans), 'subplan')}" if plan.subplans else ""
+            _print(f"{one_line(path)}: fine, {counted(len(plan.tasks), 'task')}{subplans}")
         else:
             code = EXIT_USAGE
     return code
@@ -131,9 +156,10 @@ def check(plans: tuple[str, ...]) -> int:
 @click.option(
     "--format", type=click.Choice(GRAPH_FORMATS), default="text", show_default=True, help="What to print."
 )
-def graph(plan: str, format: str) -> int:
+@param_option
+def graph(plan: str, format: str, params: Mapping[str, str]) -> int:
     """Print the graph of a plan: who needs whom."""
-    loaded = load(plan)
+    loaded = load(plan, params=params)
     if not loaded:
         return EXIT_USAGE
     from engine.plan.graph import Graph
@@ -198,6 +224,7 @@ def _run(
     path: str,
     again: list[str],
     *,
+    params: Mapping[str, str],
     max_parallel: int | None,
     failure_mode: str | None,
     speed: float,
@@ -219,7 +246,7 @@ def _run(
     from engine.plan.model import FailureMode
 
     mode = FailureMode(failure_mode) if failure_mode else None
-    plan = load(path, max_parallel=max_parallel, failure_mode=mode)
+    plan = load(path, params=params, max_parallel=max_parallel, failure_mode=mode)
     if not plan:
         return EXIT_USAGE
     if dry_run:
@@ -229,7 +256,7 @@ def _run(
         _print(as_dry_run(Graph(plan)))
         return 0
 
-    again = ["plandeck", *again]
+    again = ["plandeck", *again, *(f"--param={name}={value}" for name, value in params.items())]
     for option, value in (
         ("--max-parallel", max_parallel),
         ("--failure-mode", failure_mode),

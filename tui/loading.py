@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -12,11 +13,15 @@ if TYPE_CHECKING:
 
 
 def load(
-    path: str, *, max_parallel: int | None = None, failure_mode: FailureMode | None = None
+    path: str,
+    *,
+    params: Mapping[str, str] | None = None,
+    max_parallel: int | None = None,
+    failure_mode: FailureMode | None = None,
 ) -> Plan | None:
     """The plan in a file, or None after every fault has been printed.
 
-    max_parallel, failure_mode: from the command line, over what the plan and the settings say.
+    All others come from the command line, over what the plan and the settings say. params: by name.
     """
     from engine.errors import PlanInvalid, SettingsInvalid
     from engine.plan.document import ProfileSection
@@ -27,7 +32,7 @@ def load(
 
     command_line = ProfileSection(max_parallel=max_parallel, failure_mode=failure_mode)
     try:
-        return load_plan(path, levels=levels_in(read_settings(), command_line))
+        return load_plan(path, params=params, levels=levels_in(read_settings(), command_line))
     except (PlanInvalid, SettingsInvalid) as invalid:
         tell(invalid)
     except OSError as error:

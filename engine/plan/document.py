@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from engine.plan.matrix import SCHEMA as MATRIX_SCHEMA
 from engine.plan.model import Condition, FailureMode, StallMeasure
 from engine.plan.values import (
     Argv,
+    CallableName,
     Chance,
     Command,
     Duration,
@@ -24,8 +26,10 @@ from engine.plan.values import (
     ExitCodes,
     Factor,
     HookTime,
+    Key,
     Limit,
     Name,
+    PlanFile,
     Priority,
     Rate,
     Retries,
@@ -35,6 +39,9 @@ from engine.plan.values import (
     Truth,
     VariableName,
 )
+
+KINDS: Final = ("run", "python", "plan", "simulate")
+"""A task has exactly one of these."""
 
 BRANCH: Final = "\0"
 """Begins the tags of unions, which pydantic puts among the keys when it says where a fault is."""
@@ -164,18 +171,46 @@ class ProfileSection(DefaultsSection):
     hooks: HooksSection | None = Field(default=None, description="Commands that are told how a run fares.")
 
 
-class TaskSection(DefaultsSection):
-    """One task: exactly one of run and simulate."""
+class ParamSection(Section):
+    """A param that plandeck, or the plan around this one, may be asked to give."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["run"]}, {"required": ["simulate"]}]}
+    default: Text | None = Field(
+        default=None, description="Its value if none is given; without it one must be."
     )
+    description: Text | None = Field(default=None, description="For people.")
+
+
+Param = Annotated[
+    Annotated[ParamSection, Tag(f"{BRANCH}a_mapping")] | Annotated[Text, Tag(f"{BRANCH}text")],
+    _by_form(text=str, a_mapping=dict),
+]
+Matrix = Annotated[dict[str, Any], WithJsonSchema(MATRIX_SCHEMA)]
+
+
+class TaskSection(DefaultsSection):
+    """One task: exactly one of run, python, plan and simulate."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [kind]} for kind in KINDS]})
 
     run: Run | None = Field(
         default=None,
         description="A string for `sh -c`, or a list: a program and its arguments, without a shell.",
     )
+    python: CallableName | None = Field(
+        default=None, description="A callable, as module:callable; sync or async."
+    )
+    plan: PlanFile | None = Field(
+        default=None, description="The file of a subplan, relative to the plan's own directory."
+    )
+    arguments: dict[Text, Any] | None = Field(
+        default=None,
+        alias="with",
+        description="The params of the subplan, or the arguments by keyword of the callable.",
+    )
     simulate: SimulateSection | None = Field(default=None, description="Only pretend to run.")
+    matrix: Matrix | None = Field(
+        default=None, description="One task for each combination of these values, ${{ matrix.KEY }}."
+    )
     needs: Needs | None = Field(
         default=None,
         description="The tasks that must end before: a list, or a mapping to how they must end.",
@@ -202,6 +237,12 @@ class PlanSection(Section):
     skip_on_failure: Truth | None = Field(
         default=None, description="The same for every task that does not say otherwise."
     )
+    params: dict[Key, Param] | None = Field(
+        default=None, description="Values to be given from outside, ${{ params.NAME }}, with their defaults."
+    )
+    outputs: dict[Key, Text] | None = Field(
+        default=None, description="What it leaves for a plan around it, ${{ tasks.TASK.outputs.KEY }}."
+    )
     env: Environment | None = Field(default=None, description="Environment variables for every task.")
     secrets: list[VariableName] | None = Field(
         default=None, description="Environment variables whose values are neither shown nor kept."
@@ -226,6 +267,11 @@ SECTIONS: Final[dict[str, type[Section]]] = {
     "hooks": HooksSection,
 }
 """The sections inside a plan, a task and the defaults, by their keys."""
+
+
+def keys_of(section: type[Section]) -> list[str]:
+    """What may stand in a section, as it is written."""
+    return [field.alias or name for name, field in section.model_fields.items()]
 
 
 class _PlanSchema(GenerateJsonSchema):

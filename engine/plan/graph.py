@@ -95,6 +95,13 @@ class Graph:
                     order.append(dependent)
         return order
 
+    def group(self, name: str) -> list[int]:
+        """The tasks meant by a name, in plan order: one task, or all members of a matrix; none if there
+        is neither."""
+        if name in self.index_of:
+            return [self.index_of[name]]
+        return [index for index, task in enumerate(self.plan.tasks) if task.group == name]
+
     @cached_property
     def waves(self) -> list[list[int]]:
         """Topological generations, each in plan order.

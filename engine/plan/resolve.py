@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from engine.plan.compose import Plain
 from engine.plan.document import (
     DefaultsSection,
     HooksSection,
@@ -35,9 +36,9 @@ from engine.plan.model import (
     StallMeasure,
     Task,
 )
+from engine.plan.references import OPENING
 
 _SETTINGS: Final = frozenset(DefaultsSection.model_fields)
-
 STALL_AFTER: Final = 30.0
 PRIORITY: Final = 50
 MAX_PARALLEL: Final = 4
@@ -100,9 +101,22 @@ class _Defaults:
         if self.above:
             section = section.model_copy(update=self.above)
         run, skip = section.run, section.skip_on_failure
+        if section.plan is not None:
+            return Task(
+                name=name,
+                plan=section.plan,
+                needs=self.needed(section),
+                stall_after=None,
+                skip_on_failure=self.skip_on_failure if skip is None else skip,
+                description=section.description or "",
+                line=line,
+                given=given,
+            )
         return Task(
             name=name,
             run=tuple(run) if isinstance(run, list) else run,
+            python=section.python,
+            arguments=None if section.arguments is None else plain(section.arguments),
             simulate=None if section.simulate is None else Simulation(**_given(section.simulate)),
             needs=self.needed(section),
             retry=self.retry(section.retry),
@@ -144,7 +158,18 @@ class _Defaults:
         return default if given is None else replace(default, **_given(given))
 
     def folder(self, given: str | None, default: str) -> str:
+        if given and OPENING in given:
+            return given  # what it begins with is known only later
         return str(self.directory / given) if given else default
+
+
+def plain(value: Any) -> Any:
+    """As it is handed to a callable: what looks like a number or a truth value without quotes is one."""
+    if type(value) is Plain:
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _hooks(given: HooksSection | None) -> Hooks:

@@ -13,28 +13,27 @@ from pydantic_core import ErrorDetails
 from engine.plan.compose import Path, Plain
 from engine.plan.document import (
     BRANCH,
+    KINDS,
     SECTIONS,
     DefaultsSection,
+    ParamSection,
     PlanSection,
     ProfileSection,
     Section,
     TaskSection,
+    keys_of,
 )
+from engine.plan.matrix import combinations, matrix_faults, member_name
 from engine.plan.model import Condition, FailureMode, StallMeasure
 from engine.plan.spelling import Speller, quoted
 from engine.plan.tangle import find_tangles
 from engine.plan.values import task_name_fault
 
-KINDS: Final = ("run", "python", "plan", "simulate")
-
-LATER: Final = {
-    "python": "python tasks are",
-    "plan": "subplans are",
-    "with": "parameters are",
-    "matrix": "matrix tasks are",
-    "params": "parameters are",
-}
-"""Keys that have a meaning, but not yet a deed: they are refused: a plan must not half work."""
+NOT_OF_A_SUBPLAN: Final = (
+    *(key for key in keys_of(DefaultsSection) if key != "skip_on_failure"),
+    "env",
+)
+"""Settings of a task that mean nothing for one that stands for a subplan: the tasks inside have them."""
 
 CHOICES: Final[dict[str, list[str]]] = {
     "failure_mode": [*FailureMode],
@@ -101,7 +100,7 @@ def _named(path: Path) -> str:
         return f"task {quoted(str(path[1]))}"
     if isinstance(path[-1], int):
         return f"{path[-2]}[{path[-1]}]"
-    if len(path) > 1 and path[-2] in ("env", "needs", "depends_on"):
+    if len(path) > 1 and path[-2] in ("env", "needs", "depends_on", "params", "outputs"):
         return f"{path[-2]} {quoted(str(path[-1]))}"
     return str(path[-1])
 
@@ -126,12 +125,12 @@ def _unknown(path: Path, root: type[Section]) -> str:
         section = SECTIONS.get(str(path[0]), DefaultsSection)
     elif len(path) == 3 and path[0] in ("tasks", "profiles"):
         section = TaskSection if path[0] == "tasks" else ProfileSection
+    elif path[0] == "params":
+        section = ParamSection
     else:
         section = SECTIONS[str(path[-2])]
     key = str(path[-1])
-    if key in LATER and section in (PlanSection, TaskSection):
-        return f"{LATER[key]} not supported yet"
-    return f"unknown key {quoted(key)}{Speller(section.model_fields).hint(key)}"
+    return f"unknown key {quoted(key)}{Speller(keys_of(section)).hint(key)}"
 
 
 # ── rules that span several keys ────────────────────────────────────────────────────────────────
@@ -155,9 +154,10 @@ def broken_rules(document: Mapping[str, Any], *, retries: bool = False) -> Itera
         if len(kinds) > 1:
             yield Finding((*path, kinds[1]), f"a task has only one of {' and '.join(kinds)}", key=True)
         elif not kinds and not _misspelt_kind(task):
-            yield Finding(
-                path, f"task {quoted(str(name))} has nothing to do: give it `run` or `simulate`", key=True
+            message = (
+                f"task {quoted(str(name))} has nothing to do: give it `run`, `python`, `plan` or `simulate`"
             )
+            yield Finding(path, message, key=True)
         if "needs" in task and "depends_on" in task:
             yield Finding(
                 (*path, "depends_on"), "depends_on is another spelling of needs; give one of them", key=True
@@ -165,6 +165,16 @@ def broken_rules(document: Mapping[str, Any], *, retries: bool = False) -> Itera
         retry = task.get("retry")
         if isinstance(retry, Mapping) and "limit" not in retry and not retries:
             yield Finding((*path, "retry"), "retry without a limit would never retry; give it one", key=True)
+        if "with" in task and kinds and not {"python", "plan"} & {*kinds}:
+            yield Finding((*path, "with"), "only a task with `python` or `plan` takes a `with`", key=True)
+        if kinds == ["plan"]:
+            for key in NOT_OF_A_SUBPLAN:
+                if key in task:
+                    message = f"a subplan has no {key} of its own: give it to the tasks inside"
+                    yield Finding((*path, key), message, key=True)
+        if "matrix" in task:
+            for inner, message, is_key in matrix_faults(str(name), task["matrix"]):
+                yield Finding((*path, "matrix", *inner), message, is_key)
 
 
 def _sections(profiles: object) -> Iterable[object]:
@@ -180,20 +190,7 @@ def _retry_limit(defaults: object) -> object:
 def _misspelt_kind(task: Mapping[str, Any]) -> bool:
     """Whether an unknown key looks like the one that is missing; it is a finding of its own."""
     speller = Speller(KINDS)
-    return any(key not in TaskSection.model_fields and speller.hint(str(key)) for key in task)
-
-
-def references(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Finding]:
-    """Every `${{ ... }}`: to run it as it stands would be another plan than the one that was meant."""
-    if isinstance(value, str):
-        if "${{" in value:
-            yield Finding(path, "references (${{ ... }}) are not supported yet")
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from references(inner, (*path, key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from references(inner, (*path, index))
+    return any(key not in keys_of(TaskSection) and speller.hint(str(key)) for key in task)
 
 
 def tangled_needs(document: Mapping[str, Any]) -> Iterator[Finding]:
@@ -202,13 +199,29 @@ def tangled_needs(document: Mapping[str, Any]) -> Iterator[Finding]:
     if not isinstance(tasks, Mapping):
         return
     names = [str(name) for name in tasks]
-    rows = [list(_written_needs(task)) for task in tasks.values()]
-    for tangle in find_tangles(names, [[needed for needed, _ in row] for row in rows]):
-        _, path = rows[tangle.task][tangle.need]
-        yield Finding(("tasks", names[tangle.task], *path), tangle.message, key=True)
+    rows = [list(written_needs(task)) for task in tasks.values()]
+    needs = [[needed for needed, _ in row] for row in rows]
+    # a member of a matrix hangs on the task it comes from, so that cycles go through it
+    members = [(member, name) for name, task in tasks.items() for member in members_of(str(name), task)]
+    nodes = names + [member for member, _ in members]
+    for tangle in find_tangles(nodes, needs + [[name] for _, name in members]):
+        if tangle.task < len(names):
+            _, path = rows[tangle.task][tangle.need]
+            yield Finding(("tasks", names[tangle.task], *path), tangle.message, key=True)
+        else:
+            name = members[tangle.task - len(names)][1]
+            yield Finding(("tasks", name, "matrix"), tangle.message, key=True)
 
 
-def _written_needs(task: object) -> Iterator[tuple[str, Path]]:
+def members_of(name: str, task: object) -> list[str]:
+    """The names of the tasks that a task with a matrix stands for, if its matrix is sound."""
+    matrix = task.get("matrix") if isinstance(task, Mapping) else None
+    if not isinstance(matrix, Mapping) or any(matrix_faults(name, matrix)):
+        return []
+    return [member_name(name, values) for values in combinations(matrix)]
+
+
+def written_needs(task: object) -> Iterator[tuple[str, Path]]:
     """The names of the tasks needed, and where in the task each stands."""
     key = "needs" if isinstance(task, Mapping) and "needs" in task else "depends_on"
     needs = task.get(key) if isinstance(task, Mapping) else None

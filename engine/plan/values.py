@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from engine.plan.compose import Plain
 from engine.plan.model import MAX_PARALLEL, MIN_PARALLEL
+from engine.plan.references import KEY
 from engine.plan.spelling import Speller, quoted
 
 LONGEST: Final = 365 * 24 * 3600.0
@@ -21,6 +22,7 @@ NAME_LENGTH: Final = 200
 
 _UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION: Final = "".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in _UNITS)
+_CALLABLE: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _RATE: Final = r"(\d+(?:\.\d+)?)/([smh])"
 _SIGNALS: Final = {
     name: getattr(signal, f"SIG{name}").value
@@ -173,6 +175,24 @@ def _variable(value: str) -> str:
     return value
 
 
+def _key(value: str) -> str:
+    if not KEY.fullmatch(value):
+        raise mistake(f"cannot have a key named {quoted(value)}: letters, digits, '_' and '-' make one")
+    return value
+
+
+def _callable(value: str) -> str:
+    if not _CALLABLE.fullmatch(value):
+        raise mistake("must name a callable as module:callable, like ops.notify:send")
+    return value
+
+
+def _plan_file(value: str) -> str:
+    if not value.strip():
+        raise mistake("must name a plan file, but it is empty")
+    return value
+
+
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
 Name = Annotated[str, AfterValidator(_name)]
 Priority = Annotated[int, Strict(), Field(ge=0, le=100), BeforeValidator(_looked_like)]
@@ -189,6 +209,9 @@ Command = Annotated[Text, BeforeValidator(_command)]
 Argv = Annotated[list[Text], AfterValidator(_argv)]
 VariableName = Annotated[str, AfterValidator(_variable)]
 Environment = dict[VariableName, Text]
+Key = Annotated[str, AfterValidator(_key), WithJsonSchema({"type": "string", "pattern": f"^{KEY.pattern}$"})]
+CallableName = Annotated[Text, AfterValidator(_callable)]
+PlanFile = Annotated[Text, AfterValidator(_plan_file)]
 Executor = Annotated[Text, BeforeValidator(_executor), WithJsonSchema({"const": "local"})]
 
 _DURATION_SCHEMA: Final = r"\d+(?:\.\d+)?(?:d|h|m|s|ms)"
