@@ -45,11 +45,12 @@ class Block:
 
 
 class Actions:
-    """What a new process does first: output to `output`, nothing to read, another directory perhaps."""
+    """What a new process does first: output to `output`, nothing to read or what comes from `source`, another
+    directory perhaps."""
 
     __slots__ = ("_destroy", "filled")
 
-    def __init__(self, library: ctypes.PyDLL, output: int, directory: str | None) -> None:
+    def __init__(self, library: ctypes.PyDLL, output: int, directory: str | None, source: int | None) -> None:
         """Raises OSError."""
         self.filled = filled = ctypes.create_string_buffer(_ACTIONS_SIZE)
         self._destroy = library.posix_spawn_file_actions_destroy
@@ -58,7 +59,11 @@ class Actions:
             or library.posix_spawn_file_actions_adddup2(filled, output, 1)
             or library.posix_spawn_file_actions_adddup2(filled, output, 2)
             # after them: had stdin been closed here, it might be the pipe
-            or library.posix_spawn_file_actions_addopen(filled, 0, _DEV_NULL, os.O_RDONLY, 0)
+            or (
+                library.posix_spawn_file_actions_addopen(filled, 0, _DEV_NULL, os.O_RDONLY, 0)
+                if source is None
+                else library.posix_spawn_file_actions_adddup2(filled, source, 0)
+            )
             or (
                 directory is not None  # glibc 2.29, musl 1.1.24
                 and library.posix_spawn_file_actions_addchdir_np(filled, os.fsencode(directory))
@@ -107,6 +112,7 @@ class NativeSpawn:
         environment: Block,
         directory: str | None,
         output: int,
+        source: int | None = None,
     ) -> Callable[[], int]:
         """What starts the process when called, in any thread, and returns its pid or raises OSError.
 
@@ -114,7 +120,7 @@ class NativeSpawn:
         """
         program = os.fsencode(executable)
         arguments = _pointers([*argv, None])
-        actions = self._actions(output, directory)
+        actions = self._actions(output, directory, source)
 
         def start() -> int:
             pid = ctypes.c_int()

@@ -9,6 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
+from engine.core.inputs import AttemptOutcome, OutcomeKind
+from engine.dispatch.base import Attempt
 from engine.plan.spelling import quoted
 from engine.store.places import make_folder
 
@@ -27,16 +31,43 @@ class OutputsInvalid(ValueError):
     """What a task left cannot be understood, or is too much. The message says what and where."""
 
 
+class OutputsFolder:
+    """Makes room for what attempts may leave."""
+
+    def __init__(self) -> None:
+        self._made: str | None = None
+
+    def file(self, attempt: Attempt) -> OutputsFile | None:
+        """None if the attempt is not asked for any. Raises nothing: a task that cannot write its outputs
+        will say so itself."""
+        if attempt.outputs is None:
+            return None
+        folder = attempt.outputs.rpartition("/")[0]
+        if folder != self._made:
+            self._made = folder
+            with suppress(OSError):
+                make_folder(Path(folder))
+        outputs = OutputsFile(attempt.outputs)
+        outputs.discard()  # what an attempt has left whose engine died before it could tell of it
+        return outputs
+
+
 class OutputsFile:
     """Where one attempt may leave outputs. The file is made by the task, if it has any."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def make_folder(self) -> None:
-        """Raises nothing: a task that cannot write its outputs will say so itself."""
-        with suppress(OSError):
-            make_folder(Path(self.path).parent)
+    def completed(self, outcome: AttemptOutcome) -> AttemptOutcome:
+        """A success with what it left; a failure if that cannot be understood."""
+        if outcome.kind is not OutcomeKind.SUCCESS:
+            self.discard()
+            return outcome
+        try:
+            left = self.take()
+        except OutputsInvalid as invalid:
+            return AttemptOutcome(OutcomeKind.FAILED, str(invalid), outcome.exit_code)
+        return replace(outcome, outputs=left) if left else outcome
 
     def take(self) -> dict[str, str]:
         """What the task left; the file is gone then. Raises `OutputsInvalid`."""

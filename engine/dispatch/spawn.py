@@ -74,7 +74,17 @@ class Child:
     the loop once less.
     """
 
-    __slots__ = ("_command", "_directory", "_error", "_start", "_write_end", "exit", "pid", "read_end")
+    __slots__ = (
+        "_command",
+        "_directory",
+        "_error",
+        "_source",
+        "_start",
+        "_write_end",
+        "exit",
+        "pid",
+        "read_end",
+    )
 
     exit: Exit
 
@@ -84,15 +94,18 @@ class Child:
         environment: Environment,
         own: Mapping[bytes, bytes],
         directory: str | None,
+        source: int | None = None,
     ) -> None:
         """Make all ready. command: a string for the shell, or a program and its arguments. own: variables
-        besides those of the environment, and before them. directory: where; None for here.
+        besides those of the environment, and before them. directory: where; None for here. source: the
+        descriptor that is its stdin, which may be closed once it has been started; None for nothing to read.
 
         Raises `SpawnFailed`.
         """
         self.pid = 0
         self._command = command
         self._directory = directory
+        self._source = source
         self._error: BaseException | None = None
         try:
             self.read_end, self._write_end = os.pipe()  # neither is inherited
@@ -126,15 +139,16 @@ class Child:
         self.exit.close()
 
     def _prepared(self, environment: Environment, own: Mapping[bytes, bytes]) -> Callable[[], int]:
-        command, directory, output = self._command, self._directory, self._write_end
+        command, directory = self._command, self._directory
+        output, source = self._write_end, self._source
         argv = (SHELL, "-c", command) if isinstance(command, str) else command
         executable = _find(argv[0] if argv else "", own.get(b"PATH", environment.path), directory)
         native = native_spawn()
         if native is None:
             variables = environment.merged(own)
-            return lambda: _start_portably(executable, argv, variables, directory, output)
+            return lambda: _start_portably(executable, argv, variables, directory, output, source)
         arguments = [os.fsencode(argument) for argument in argv]
-        return native.prepare(executable, arguments, environment.block(own), directory, output)
+        return native.prepare(executable, arguments, environment.block(own), directory, output, source)
 
     def _give_up(self, error: BaseException) -> NoReturn:
         self._close_pipe()
@@ -153,6 +167,7 @@ def _start_portably(
     environment: Mapping[bytes, bytes],
     directory: str | None,
     output: int,
+    source: int | None,
 ) -> int:
     """Python's own ways, which hold its lock all the while."""
     if directory is not None:
@@ -161,7 +176,7 @@ def _start_portably(
         process = subprocess.Popen(
             argv,
             executable=executable,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if source is None else source,
             stdout=output,
             stderr=output,
             cwd=directory,
@@ -179,7 +194,9 @@ def _start_portably(
         file_actions=(
             (os.POSIX_SPAWN_DUP2, output, 1),
             (os.POSIX_SPAWN_DUP2, output, 2),
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+            if source is None
+            else (os.POSIX_SPAWN_DUP2, source, 0),
         ),
         setsid=True,
         setsigdef=RESTORED,

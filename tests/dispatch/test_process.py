@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
-from engine.dispatch import process
+from engine.dispatch import running
 from engine.dispatch.process import ProcessDispatcher
 from engine.identity import task_id
 from engine.logs import AttemptLog, attempt_log_path
@@ -102,7 +102,7 @@ class TestOutput:
         assert len(await printed("head -c 1000000 /dev/zero")) == 1_000_000
 
     async def test_a_system_whose_pipes_cannot_grow(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(process, "_SET_PIPE_SIZE", None)
+        monkeypatch.setattr(running, "_SET_PIPE_SIZE", None)
         assert len(await printed("head -c 1000000 /dev/zero")) == 1_000_000
 
     async def test_a_line_of_64_megabytes_costs_bounded_memory(self, tmp_path: Path) -> None:
