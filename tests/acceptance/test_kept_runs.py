@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from engine.core.events import TaskCompleted
+from engine.core.events import TaskCompleted, TaskStarted
 from engine.store.history import History
 from engine.store.lock import holder_of
 from engine.store.places import run_directory, state_directory
@@ -184,3 +184,17 @@ def test_what_a_signal_cut_off_is_gone_on_with(tmp_path: Path) -> None:
     assert again.returncode == 0
     ran = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     assert {event["task"] for event in ran if event["type"] == "TASK_RETRIED"} == {"b"}
+
+
+def test_the_second_run_of_a_plan_starts_first_what_took_longest(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    durations = {"short": "10ms", "middle": "150ms", "long": "400ms"}
+    tasks = {name: {"simulate": {"duration": each}} for name, each in durations.items()}
+    plan.write_text(json.dumps({"name": "order", "max_parallel": 1, "tasks": tasks}))
+    orders = []
+    for _ in range(2):
+        said("run", plan)
+        with History(state_directory()) as history:
+            events = history.events(history.find("last").run_id)
+        orders.append([event.task for event in events if isinstance(event, TaskStarted)])
+    assert orders == [["short", "middle", "long"], ["long", "middle", "short"]]
