@@ -68,7 +68,7 @@ def _by_form(**expected: type) -> Discriminator:
 class Section(BaseModel):
     """A mapping in a plan file; keys that it does not know are faults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class RetrySection(Section):
