@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
 import anyio
+from msgspec.structs import replace
 
 from engine.clock import RunClock
 from engine.completion import Completion
@@ -29,6 +31,7 @@ from engine.runner import Runner
 from engine.secrets import mask_for
 from engine.store.places import run_directory, state_directory
 from engine.stream import DEFAULT_LIMIT, EventStream, Subscription
+from engine.view.run_view import AUDIT_LIMIT
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +67,14 @@ class Run:
         self._completion = Completion(self.plan, self.run_id)
         self._completion.listen(past)
         stream.listen(self._completion.listen)
+        self._past = deque(past, AUDIT_LIMIT)
+        stream.listen(self._past.extend)
 
     def now(self) -> Now:
         return self._clock.now()
 
     def snapshot(self) -> Snapshot:
-        return self._scheduler.snapshot()
+        return replace(self._scheduler.snapshot(), past=tuple(self._past))
 
     def subscribe(self, limit: int = DEFAULT_LIMIT) -> Subscription:
         return self._stream.subscribe(limit)

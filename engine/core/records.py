@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from engine.core.events import Event
 from engine.core.state import Outcome, RunPhase, TaskState
 from engine.plan.model import FailureMode
 
@@ -42,7 +43,7 @@ def retries_among(records: Sequence[AttemptRecord]) -> int:
     )
 
 
-class TaskSnapshot(msgspec.Struct, kw_only=True):
+class TaskSnapshot(msgspec.Struct, kw_only=True, gc=False):
     """One task as it stands. Fields mean what they mean in `engine.view.task_view.TaskView`.
 
     usual: seconds that it takes in past runs, None where they do not tell.
@@ -70,8 +71,12 @@ class ScopeSnapshot(msgspec.Struct, kw_only=True):
 
 
 class Snapshot(msgspec.Struct, kw_only=True):
-    """A whole run as it stood right after event number `seq`, at `offset` seconds. began: the offset of
-    PLAN_STARTED. scopes: the subplans, in the order of the plan."""
+    """A whole run as it stood right after event number `seq`, at `offset` seconds.
+
+    began: the offset of PLAN_STARTED. scopes: the subplans, in the order of the plan. diagnosis: set only if
+    the run ended because of a defect. past: the last events up to `seq`, as many as are at hand, oldest
+    first: all else follows from the other fields, but they tell who did what.
+    """
 
     run_id: str
     seq: int
@@ -83,3 +88,5 @@ class Snapshot(msgspec.Struct, kw_only=True):
     max_parallel: int
     tasks: tuple[TaskSnapshot, ...]
     scopes: tuple[ScopeSnapshot, ...] = ()
+    diagnosis: str | None = None
+    past: tuple[Event, ...] = ()

@@ -80,6 +80,7 @@ class Scheduler:
         self.run_id = run_id
         self.phase = RunPhase.PENDING
         self.outcome: Outcome | None = None
+        self.diagnosis: str | None = None
         self.is_interrupted = False
         self.ledger = Ledger(graph, durations or (), max_parallel=max_parallel, failure_mode=failure_mode)
         self._outermost = self.ledger.scopes.outermost
@@ -178,6 +179,7 @@ class Scheduler:
             max_parallel=self.max_parallel,
             tasks=tuple(self.ledger.snapshot(index) for index in range(len(self.tasks))),
             scopes=self.ledger.scopes.snapshots(),
+            diagnosis=self.diagnosis,
         )
 
     def story(self, index: int) -> str:
@@ -215,6 +217,7 @@ class Scheduler:
         is_whole = all(task.state in TERMINAL for task in snapshot.tasks)  # else events are missing
         if snapshot.phase is RunPhase.COMPLETE and is_whole:
             self.phase, self.outcome = snapshot.phase, snapshot.outcome
+            self.diagnosis = snapshot.diagnosis
 
     def _start(self, _: Start) -> None:
         if self._resumption is not None and self.recorder.seq:
@@ -334,6 +337,7 @@ class Scheduler:
         return "\n".join([f"{len(stuck)} tasks could neither run nor end:", *stories])
 
     def _complete(self, diagnosis: str | None) -> None:
+        self.diagnosis = diagnosis
         tally = self.ledger.tally()
         if tally.failed or diagnosis:
             self.outcome = Outcome.FAILED

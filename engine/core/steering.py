@@ -367,6 +367,7 @@ def _set_going(scheduler: Scheduler, actor: str, indices: Sequence[int]) -> None
 def _resume(scheduler: Scheduler, actor: str) -> None:
     scheduler.phase = RunPhase.RUNNING
     scheduler.outcome = None
+    scheduler.diagnosis = None
     scheduler.is_interrupted = False
     scheduler.ledger.scopes.outermost.is_paused_by_failure = False
     scheduler.recorder.emit(PlanResumed, cause=actor, phase=scheduler.phase)

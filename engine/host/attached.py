@@ -23,7 +23,7 @@ from engine.host.local_socket import LocalStream, connect
 from engine.host.mirror import Mirror
 from engine.plan.graph import Graph
 from engine.plan.model import Task
-from engine.view.run_view import RunView
+from engine.view.run_view import AUDIT_LIMIT, RunView
 
 ATTACH_PATIENCE: Final = 10.0
 """Seconds until the run must have said how it stands."""
@@ -175,6 +175,8 @@ class AttachedRun(Mirror):
                     self._asked[message.id].answer(message.refusal)
             case wire.Standing():
                 snapshot = await _receive_states(self._channel, message, len(self.plan.tasks))
+                known = [*self._view.audit, *snapshot.past][-AUDIT_LIMIT:]
+                snapshot = msgspec.structs.replace(snapshot, past=tuple(known))
                 self._result = None  # it comes again if it still holds
                 self._keep_pace(snapshot.offset)
                 self._jump(RunView.from_snapshot(self.graph, snapshot), snapshot.offset, message.missed)
@@ -258,7 +260,10 @@ async def _receive_states(channel: Connection, standing: wire.Standing, count: i
         tasks.extend((await _receive(channel, wire.TaskStates)).tasks)
     if len(tasks) != count:
         raise wire.Garbled(f"the states of {len(tasks)} tasks where {count} should be")
-    return msgspec.structs.replace(standing.snapshot, tasks=tuple(tasks))
+    past: list[Event] = []
+    while len(past) < standing.past:
+        past += wire.unpack(await _receive(channel, wire.Past))
+    return msgspec.structs.replace(standing.snapshot, tasks=tuple(tasks), past=tuple(past))
 
 
 async def _receive(channel: Connection, kind: type[Expected]) -> Expected:

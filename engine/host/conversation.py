@@ -60,6 +60,7 @@ class Conversation:
         self._actor = ""
         self._read_only = False
         self._phase = RunPhase.PENDING  # as far as the console has been told
+        self._told = 0  # the number of the last event that the console has had
         self._has_result = False
         self._reopened = anyio.Event()
 
@@ -213,8 +214,10 @@ class Conversation:
                 self._phase = event.phase
                 if isinstance(event, PlanResumed):
                     self._forget_result()
+        if events:
+            self._told = events[-1].seq
         for part in wire.parts(events):
-            await self._channel.send(wire.pack(part))
+            await self._channel.send(wire.Happened(wire.pack(part)))
 
     async def _stand(self, missed: int = 0) -> None:
         """Send the run as it stands."""
@@ -224,10 +227,14 @@ class Conversation:
         self._phase = snapshot.phase
         self._forget_result()
         tasks = [_still(task) for task in snapshot.tasks]
-        head = msgspec.structs.replace(snapshot, tasks=())
-        await self._channel.send(wire.Standing(head, len(tasks), missed))
+        past = [event for event in snapshot.past if event.seq > self._told]
+        self._told = snapshot.seq
+        head = msgspec.structs.replace(snapshot, tasks=(), past=())
+        await self._channel.send(wire.Standing(head, len(tasks), missed, len(past)))
         for part in wire.parts(tasks):
             await self._channel.send(wire.TaskStates(tuple(part)))
+        for events in wire.parts(past):
+            await self._channel.send(wire.Past(wire.pack(events)))
 
     def _forget_result(self) -> None:
         self._has_result = False

@@ -4,7 +4,7 @@
 console → run   Greeting                              first, and once
                 Ask                                   a command; an Answer follows, after its events
 run → console   Welcome, Tasks...                     the plan, its tasks in parts
-                Standing, TaskStates...               the run as it stands; again after falling behind
+                Standing, TaskStates..., Past...      the run as it stands; again after falling behind
                 Happened...                           events, in their order
                 Answer, Completed
                 Farewell                              last, with the reason
@@ -125,18 +125,25 @@ class Tasks(msgspec.Struct, frozen=True, tag="tasks"):
 
 
 class Standing(msgspec.Struct, frozen=True, tag="standing"):
-    """The run as it stands, without its tasks, of which there are `tasks`. missed: how many events were
-    dropped before."""
+    """The run as it stands, without its tasks, of which there are `tasks`, and without its past, of which
+    there are `past` events that the console has not had. missed: how many were dropped before."""
 
     snapshot: Snapshot
     tasks: Number
     missed: Number = 0
+    past: Number = 0
 
 
 class TaskStates(msgspec.Struct, frozen=True, tag="task_states"):
     """The next tasks as they stand."""
 
     tasks: tuple[TaskSnapshot, ...]
+
+
+class Past(msgspec.Struct, frozen=True, tag="past"):
+    """The next events that happened before (see `Happened`)."""
+
+    events: tuple[tuple[str, msgspec.Raw], ...]
 
 
 class Happened(msgspec.Struct, frozen=True, tag="happened"):
@@ -164,7 +171,7 @@ class Farewell(msgspec.Struct, frozen=True, tag="farewell"):
     reason: str
 
 
-ToConsole = Welcome | Tasks | Standing | TaskStates | Happened | Answer | Completed | Farewell
+ToConsole = Welcome | Tasks | Standing | TaskStates | Past | Happened | Answer | Completed | Farewell
 
 
 # ── bytes ───────────────────────────────────────────────────────────────────────────────────────
@@ -192,12 +199,12 @@ def encode(message: ToRun | ToConsole) -> bytes:
         return _encode(_readable(msgspec.to_builtins(message))) + b"\n"
 
 
-def pack(events: Sequence[Event]) -> Happened:
+def pack(events: Sequence[Event]) -> tuple[tuple[str, msgspec.Raw], ...]:
     """Events, ready to be sent."""
-    return Happened(tuple((event.type, msgspec.Raw(_encode_event(event))) for event in events))
+    return tuple((event.type, msgspec.Raw(_encode_event(event))) for event in events)
 
 
-def unpack(message: Happened) -> list[Event]:
+def unpack(message: Happened | Past) -> list[Event]:
     """The events, equal to those that were packed. Raises `Garbled`."""
     try:
         return [_EVENTS[name].decode(raw) for name, raw in message.events]

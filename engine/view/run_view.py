@@ -129,6 +129,9 @@ class RunView:
         view.outcome = snapshot.outcome
         view.scopes.adopt(snapshot)
         view.last_seq = snapshot.seq
+        view.diagnosis = snapshot.diagnosis
+        view.audit = list(snapshot.past)
+        view.audit_dropped = snapshot.seq - len(view.audit)
         for task, kept in zip(view.tasks, snapshot.tasks, strict=True):
             # the record of an attempt that goes on is still written to by its owner
             task.attempts = [r if r.ended is not None else msgspec.structs.replace(r) for r in kept.attempts]

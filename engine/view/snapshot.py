@@ -39,4 +39,6 @@ def snapshot_of(view: RunView, offset: float) -> Snapshot:
             )
             for scope in view.scopes.all[1:]
         ),
+        diagnosis=view.diagnosis,
+        past=tuple(view.audit),
     )

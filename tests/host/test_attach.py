@@ -136,6 +136,32 @@ async def test_who_attaches_late_sees_the_same_and_has_the_result_at_once(path: 
             assert console.snapshot().phase is RunPhase.COMPLETE
 
 
+async def test_who_attaches_late_sees_who_did_what_before(path: Path) -> None:
+    run = FakeRun(plan_of({"a": ""}))
+    run.start("a")
+    run.push(*(event for _ in range(wire.PART) for event in (run.make.held("a"), run.make.released("a"))))
+    run.push(run.make.completed("a"), run.make.plan_completed(Outcome.FAILED, diagnosis="nobody knows"))
+    async with served(run, path), attach(path) as console:
+        view = RunView.from_snapshot(console.graph, console.snapshot())
+        assert view.audit == run.make.events
+        assert view.audit_dropped == 0
+        assert view.diagnosis == "nobody knows"
+
+
+async def test_who_fell_behind_sees_all_that_happened_once(path: Path) -> None:
+    run = FakeRun(plan_of({"a": ""}))
+    run.start("a")
+    async with served(run, path, backlog=4), attach(path) as console:
+        subscription = console.subscribe()
+        run.push(*(event for _ in range(9) for event in (run.make.held("a"), run.make.released("a"))))
+        await subscription.wait()
+        with pytest.raises(Missed):
+            subscription.take()
+        run.push(run.make.completed("a"), run.make.plan_completed())
+        await console.wait()
+        assert RunView.from_snapshot(console.graph, console.snapshot()).audit == run.make.events
+
+
 async def test_a_plan_of_several_parts_arrives_whole(path: Path) -> None:
     plan = plan_of({f"t{number}": f"t{number - 1}" if number else "" for number in range(3 * wire.PART + 7)})
     run = FakeRun(plan)

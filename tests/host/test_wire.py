@@ -43,7 +43,7 @@ def sent(message: Any) -> Any:
 
 
 def sent_events(events: list[Event]) -> list[Event]:
-    return wire.unpack(sent(wire.pack(events)))
+    return wire.unpack(sent(wire.Happened(wire.pack(events))))
 
 
 # ── what is meant arrives ───────────────────────────────────────────────────────────────────────
