@@ -13,7 +13,10 @@ import click
 import pytest
 
 from engine.plan.load import parse_plan
+from engine.settings.reader import parse_settings
 from tui.cli import cli
+from tui.keymap import KEYMAP, shown
+from tui.remapping import remap
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -83,3 +86,19 @@ def test_embedding_example_runs(tmp_path: Path) -> None:
     assert result.stderr == ""
     types = [line.split()[1] for line in result.stdout.splitlines()]
     assert types == ["PLAN_STARTED", "TASK_STARTED", "TASK_COMPLETED", "PLAN_COMPLETED"]
+
+
+def test_the_page_of_the_console_lists_every_key() -> None:
+    page = (ROOT / "docs" / "console.md").read_text()
+    for key in KEYMAP:
+        keys = " ".join(f"`{shown(one)}`" for one in key.keys.split(",") if one) or "in the palette"
+        assert f"| `{key.id}` | {keys} | {key.tooltip} |" in page
+
+
+def test_the_settings_on_the_page_are_sound() -> None:
+    (example,) = blocks(ROOT / "docs" / "console.md", "toml")
+    file = parse_settings(example, "config.toml")
+    complaints: list[str] = []
+    remapped = remap(file.settings.keys, lambda path, message: complaints.append(message))
+    assert complaints == []
+    assert remapped == {"task.retry": "t", "plan.slots-up": "plus,ctrl+up", "detach": ""}

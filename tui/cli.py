@@ -110,16 +110,29 @@ def run_options(command: _Command) -> _Command:
     return param_option(command)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(package_name="plandeck", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> int:
     """Run a plan, watch it, steer it.
 
     A plan is a YAML or JSON file of tasks and what each of them needs. On a terminal `plandeck run`
-    opens the console; elsewhere it prints plain lines.
+    opens the console; elsewhere it prints plain lines. `plandeck` alone opens a list of all runs.
 
     Exit codes: 0 success, 1 the plan failed, 2 bad usage or plan, 130 cancelled.
     """
+    if context.invoked_subcommand is not None:
+        return 0
+    if not _has_terminal():
+        if sys.stdout.isatty() and sys.stdin.isatty():
+            click.echo("This terminal (TERM=dumb) shows no list; try: plandeck runs\n", err=True)
+        raise click.exceptions.NoArgsIsHelpError(context)
+    import anyio
+
+    from tui.home import be_at_home
+    from tui.preferences import users_preferences
+
+    return anyio.run(be_at_home, users_preferences(), backend="asyncio")
 
 
 @cli.command()

@@ -15,6 +15,7 @@ class Place(Enum):
     ANYWHERE = "everywhere, in dialogs and text fields too"
     APP = "everywhere"
     RUN = "the run"
+    HOME = "the list of runs"
     LIST = "wherever there are lines"
     TASKS = "tree and table"
     TREE = "tree"
@@ -28,6 +29,7 @@ TOGETHER: Final = (
     (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.TASKS, Place.TABLE),
     (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.LOG),
     (Place.ANYWHERE, Place.DIALOG, Place.LIST),
+    (Place.ANYWHERE, Place.APP, Place.HOME, Place.LIST),
 )
 """The places whose keys are heard at the same time."""
 
@@ -41,6 +43,7 @@ class Group(StrEnum):
     FIND = "Find"
     LOG = "In the log"
     MOVE = "Move"
+    HOME = "In the list of runs"
     CONSOLE = "Console"
 
 
@@ -137,6 +140,17 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
         ("log.next-attempt", "right_square_bracket", "next_attempt", "next attempt",
          "The log of the attempt after."),
     )),
+    (Group.HOME, Place.HOME, (
+        ("home.open", "enter", "open", "open", "Open the run, or run the plan."),
+        ("home.go-on", "r", "go_on", "go on", "Resume what was cut off, or retry what failed."),
+        ("home.log", "l", "log", "log", "Open the run at the log of what failed."),
+        ("home.show", "d", "show", "details", "What went wrong in it, and every task."),
+        ("home.replay", "v", "replay", "replay", "Watch it again from its beginning."),
+        ("home.cancel", "x", "cancel", "cancel", "Cancel a run that goes on."),
+        ("home.runs", "1", "look_at('runs')", "runs", "The runs that go on or are kept."),
+        ("home.plans", "2", "look_at('plans')", "plans", "Plans that can be run."),
+        ("home.other", "tab", "look_at('')", "runs/plans", "From the runs to the plans, and back."),
+    )),
     (Group.CONSOLE, Place.APP, (
         ("commands", "colon,ctrl+p", "command_palette", "commands", "Find any of these actions by name."),
         ("theme", "", "change_theme", "theme", "Choose the colours."),
@@ -231,6 +245,27 @@ LOG_HINTS: Final = (
     *_ALWAYS,
 )
 """In the log."""
+
+RUNS_HINTS: Final = (
+    Hint(("home.open",)),
+    Hint(("home.go-on",)),
+    Hint(("home.log",)),
+    Hint(("home.show",)),
+    Hint(("home.plans",)),
+    Hint(("home.cancel",)),
+    Hint(("home.replay",)),
+    Hint(("commands",), "more"),
+    *_ALWAYS,
+)
+"""In the list of runs."""
+
+PLANS_HINTS: Final = (
+    Hint(("home.open",), "run it"),
+    Hint(("home.runs",)),
+    Hint(("commands",), "more"),
+    *_ALWAYS,
+)
+"""In the list of plans."""
 
 BY_ID: Final[dict[str, Key]] = {key.id: key for key in KEYMAP}
 

@@ -12,7 +12,6 @@ from textual.types import IgnoreReturnCallbackType
 
 from tui.keymap import KEYMAP, Group, Key, Place, effective, shown
 
-_OFFERED: Final = frozenset({Place.RUN, Place.APP, Place.TABLE, Place.TREE, Place.LOG})
 _LEFT_OUT: Final = frozenset({"commands", "back"})
 
 
@@ -33,8 +32,9 @@ class KeyProvider(Provider):
 
     def _entries(self) -> Iterator[tuple[Key, IgnoreReturnCallbackType]]:
         order = list(Group)
+        offered = {Place.APP, *getattr(self.screen, "PLACES", ())}
         for key in sorted(KEYMAP, key=lambda key: order.index(key.group)):
-            if key.place in _OFFERED and key.id not in _LEFT_OUT:
+            if key.place in offered and key.id not in _LEFT_OUT:
                 yield key, self._doing(key)
 
     def _doing(self, key: Key) -> IgnoreReturnCallbackType:

@@ -306,6 +306,31 @@ def test_a_terminal_that_does_not_read_keeps_no_task_alive(busy: Console) -> Non
     busy.assert_nothing_runs()
 
 
+def test_a_plan_is_run_from_the_list_and_left_to_it(tmp_path: Path) -> None:
+    """`plandeck` alone: a plan is run elsewhere, watched, left, and there to come back to."""
+    (tmp_path / "mine.yaml").write_text("name: mine\ntasks: {only: {run: echo fine}}\n")
+    argv = [sys.executable, "-m", "tui"]
+    with Terminal(argv, env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path) as terminal:
+        terminal.wait_for("mine.yaml")
+        terminal.press("\r")
+        terminal.wait_for("Run mine.yaml?")
+        terminal.press("y")
+        terminal.wait_for("SUCCESS")
+        terminal.press("q")
+        terminal.wait_for("1 run")
+        terminal.wait_for("success")
+        terminal.press("q")
+        assert terminal.wait_for_exit() == 0
+
+
+def test_a_terminal_that_can_show_nothing_gets_the_help() -> None:
+    with Terminal([sys.executable, "-m", "tui"], env={"PYTHONPATH": str(ROOT), "TERM": "dumb"}) as terminal:
+        assert terminal.wait_for_exit() == 2
+        terminal.read_rest()
+        assert b"TERM=dumb" in terminal.output
+        assert b"Commands:" in terminal.output
+
+
 class Multiplexer:
     """A tmux of our own with one pane of 80x24 and a shell in it."""
 

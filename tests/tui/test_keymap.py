@@ -8,11 +8,14 @@ from typing import Final
 import pytest
 
 from tui.app import ConsoleApp
+from tui.home import HomeApp
 from tui.keymap import (
     BY_ID,
     KEYMAP,
     LOG_HINTS,
     OVER_HINTS,
+    PLANS_HINTS,
+    RUNS_HINTS,
     TASK_HINTS,
     TOGETHER,
     TROUBLE_HINTS,
@@ -26,16 +29,19 @@ from tui.screens.dialogs import Dialog, ReasonDialog
 from tui.screens.help import HelpScreen
 from tui.screens.pages import PageScreen
 from tui.screens.run import RunScreen
+from tui.screens.runs import RunsScreen
 from tui.widgets.log import LogPane
 from tui.widgets.page import Page
+from tui.widgets.run_list import RunList
 from tui.widgets.table import TaskTable
 from tui.widgets.tree import PlanTree
 
 WHO_ACTS: Final[dict[Place, tuple[type, ...]]] = {
-    Place.ANYWHERE: (ConsoleApp,),
-    Place.APP: (ConsoleApp,),
+    Place.ANYWHERE: (ConsoleApp, HomeApp),
+    Place.APP: (ConsoleApp, HomeApp),
+    Place.HOME: (RunsScreen,),
     Place.RUN: (RunScreen,),
-    Place.LIST: (PlanTree, TaskTable, LogPane, Page),
+    Place.LIST: (PlanTree, TaskTable, LogPane, Page, RunList),
     Place.TASKS: (PlanTree, TaskTable),
     Place.TREE: (PlanTree,),
     Place.TABLE: (TaskTable,),
@@ -93,7 +99,7 @@ def test_the_help_shows_the_keys_in_force() -> None:
 
 
 def test_the_footer_names_only_entries_of_the_table() -> None:
-    for hint in (*TASK_HINTS, *TROUBLE_HINTS, *OVER_HINTS, *LOG_HINTS):
+    for hint in (*RUNS_HINTS, *PLANS_HINTS, *TASK_HINTS, *TROUBLE_HINTS, *OVER_HINTS, *LOG_HINTS):
         assert all(key_id in BY_ID for key_id in hint.ids)
 
 

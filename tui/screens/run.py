@@ -44,14 +44,19 @@ _PANES: Final = {"tree": PaneId.TREE, "table": PaneId.TABLE, "log": PaneId.LOG}
 class RunScreen(Screen[None], inherit_bindings=False):
     """Draws what the feed knows, ten times a second, if anything changed; turns keys into commands.
 
-    keys: the keys in force, by the id of their entry.
+    keys: the keys in force, by the id of their entry. way_out: where the key that quits leads.
     """
 
     AUTO_FOCUS = "#table"
     BINDINGS: ClassVar[list[BindingType]] = bindings(Place.RUN)
+    PLACES: ClassVar = (Place.RUN, Place.TABLE, Place.TREE, Place.LOG)
+    """Whose keys the palette offers here."""
 
     class Completed(Message):
         """Every task is terminal."""
+
+    class Back(Message):
+        """A step back was asked for where there is none left."""
 
     class Noteworthy(Message):
         """A task failed or stalled, or the run ended. words: which."""
@@ -60,8 +65,9 @@ class RunScreen(Screen[None], inherit_bindings=False):
             super().__init__()
             self.words = words
 
-    def __init__(self, run: RunHandle, keys: dict[str, str]) -> None:
+    def __init__(self, run: RunHandle, keys: dict[str, str], *, way_out: str = "quit") -> None:
         super().__init__()
+        self._way_out = way_out
         self.feed = Feed(run, self._resynced)
         self._run = run
         self._keys = keys
@@ -173,6 +179,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
     def _offer(self, hint: Hint) -> Offer:
         view, targets = self.view, self.targets
         label = hint.label or _label(hint.ids[0], view, targets)
+        if hint.ids == ("quit",):
+            label = self._way_out
         keys = "/".join(first(self._keys[key_id]) for key_id in hint.ids)
         return Offer(keys, label, any(commands.is_possible(view, key_id, targets) for key_id in hint.ids))
 
@@ -200,6 +208,13 @@ class RunScreen(Screen[None], inherit_bindings=False):
         for pane in PaneId:
             if self.frame.panes[pane].has_focus and self.frame.front is not pane:
                 self._bring(pane)
+
+    def go_to(self, index: int) -> None:
+        """Select a task, also one that the filter hides."""
+        if self.table.line_of(index) is None:
+            self.table.filter("")
+            self.table.failed_only = False
+        self._follow(index)
 
     def _follow(self, index: int) -> None:
         """Let every pane show the task."""
@@ -251,9 +266,11 @@ class RunScreen(Screen[None], inherit_bindings=False):
             self._bring(self._list)
         elif self.table.marked:
             self.table.clear_marks()
-        else:
+        elif self.table.is_filtered:
             self.table.filter("")
             self.table.failed_only = False
+        else:
+            self.post_message(self.Back())
         self._draw_borders()
 
     def action_log_follow(self) -> None:
@@ -310,10 +327,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
             return
         here = -1 if self.selected is None else self.selected
         index = next((index for index in troubled if index > here), troubled[0])
-        if self.table.line_of(index) is None:
-            self.table.filter("")
-            self.table.failed_only = False
-        self._follow(index)
+        self.go_to(index)
 
     # ── steering ────────────────────────────────────────────────────────────────────────────────
 

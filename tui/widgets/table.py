@@ -208,6 +208,11 @@ class TaskTable(TaskPane[Row]):
         self.rearrange()
 
     @property
+    def is_filtered(self) -> bool:
+        """Whether some tasks may be left out."""
+        return bool(self._words) or self._failed_only
+
+    @property
     def failed_only(self) -> bool:
         """Whether only tasks that are FAILED are shown."""
         return self._failed_only
