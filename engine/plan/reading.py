@@ -70,7 +70,8 @@ class Library:
         """The file that a plan names, or what is wrong with naming it; None if the file has faults of its
         own, which are told in its own place."""
         path = Path(os.path.normpath(around.directory / written))
-        chain = (*around.chain, (os.path.realpath(path), escaped(written)))
+        file = os.path.normpath(os.path.join(os.path.dirname(around.file), escaped(written)))  # noqa: PTH118, PTH120
+        chain = (*around.chain, (os.path.realpath(path), file))
         real = [file for file, _ in chain]
         if real[-1] in real[:-1]:
             names = " -> ".join(name for _, name in chain[real.index(real[-1]) :])
@@ -78,7 +79,6 @@ class Library:
         if len(chain) > DEEPEST:
             return f"plans stand more than {DEEPEST} deep within one another"
         if str(path) not in self._read:
-            file = os.path.join(os.path.dirname(around.file), escaped(written))  # noqa: PTH118, PTH120
             origin = Origin(file, path.parent, path, self, chain)
             self._read[str(path)] = None
             try:
