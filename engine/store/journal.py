@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -56,10 +57,24 @@ class RunColumns(NamedTuple):
     created: float
 
 
-def digest_of(source: str | None) -> str | None:
-    """The SHA-256 of a plan's file, in hex; None if there is none, or none that can be read."""
+def digest_of(plan: Plan) -> str | None:
+    """The SHA-256 of a plan's file, in hex, and a line with digest and path for each file of a subplan; None
+    if there is no file, or none that can be read."""
+    own = _sha256(plan.source)
+    inner = sorted({subplan.source for subplan in plan.subplans if subplan.source is not None})
+    return own and "\n".join([own, *(f"{_sha256(path)} {json.dumps(path)}" for path in inner)])
+
+
+def is_current(digest: str, source: str | None) -> bool:
+    """Whether the files are as they were when `digest_of` was asked of them. source: the plan's file."""
+    own, *inner = digest.split("\n")
+    rows = (line.split(" ", 1) for line in inner)
+    return own == _sha256(source) and all(known == str(_sha256(json.loads(path))) for known, path in rows)
+
+
+def _sha256(path: str | None) -> str | None:
     try:
-        return None if source is None else sha256(Path(source).read_bytes()).hexdigest()
+        return None if path is None else sha256(Path(path).read_bytes()).hexdigest()
     except OSError:
         return None
 
@@ -117,7 +132,7 @@ class Journal:
             plan=readable(plan.name),
             goal=None if plan.goal is None else readable(plan.goal),
             source=None if plan.source is None else readable(plan.source),
-            source_digest=digest_of(plan.source),
+            source_digest=digest_of(plan),
             definition=sha256(definition.encode()).hexdigest(),
             tasks=len(plan.tasks),
             max_parallel=plan.max_parallel if max_parallel is None else max_parallel,

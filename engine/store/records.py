@@ -9,7 +9,7 @@ from engine.core.state import Outcome
 from engine.failure import FailureDetail
 from engine.plan.model import FailureMode
 from engine.store.goals import GoalState
-from engine.store.journal import digest_of
+from engine.store.journal import is_current
 from engine.store.lock import Holder
 
 
@@ -21,8 +21,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     one. created, ended: seconds since the epoch. outcome, ended: None for a run that goes on, or whose
     engine died. duration: seconds from PLAN_STARTED to the end, or to the last event so far. holder: whose
     hands it is in now; a run without outcome and without holder was interrupted. missing: events that could
-    not be kept.
-    source_digest: of the file `source` when the run was created. definition: of the plan as it was run.
+    not be kept. source_digest: of the file `source`, and of those of subplans, when the run was created.
+    definition: of the plan as it was run.
     """
 
     number: int
@@ -51,8 +51,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     holder: Holder | None
 
     def has_changed(self) -> bool:
-        """Whether the plan's file is no longer what was run, or is gone."""
-        return self.source_digest is not None and digest_of(self.source) != self.source_digest
+        """Whether the plan's file, or that of a subplan, is no longer what was run, or is gone."""
+        return self.source_digest is not None and not is_current(self.source_digest, self.source)
 
 
 class Gap(msgspec.Struct, frozen=True):

@@ -6,8 +6,8 @@
 -- One row a run. The number is the run's short name within this database; it is never given again.
 -- outcome, ended, duration (seconds) and the counts are NULL until PLAN_COMPLETED, and again after
 -- PLAN_RESUMED. created, ended: seconds since the epoch. source_digest: SHA-256 of the file `source` when the
--- run was created. definition: the digest of the plan as it is run. pid: of the engine that has, or last
--- had, the run.
+-- run was created, then a line with digest and path for each file of a subplan. definition: the digest of
+-- the plan as it is run. pid: of the engine that has, or last had, the run.
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     run_id TEXT NOT NULL UNIQUE,

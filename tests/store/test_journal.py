@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from engine.core.events import Event, PlanPaused, RetryScheduled
 from engine.core.state import Outcome, RunPhase, TaskState
 from engine.errors import StoreError
 from engine.plan.graph import Graph
-from engine.plan.model import FailureMode
+from engine.plan.model import FailureMode, Subplan
 from engine.store import journal as journal_module
 from engine.store.database import open_database
 from engine.store.history import History
@@ -84,11 +85,26 @@ def test_the_row_of_a_run_tells_what_it_was_started_with(state: Path, tmp_path: 
     assert (record.max_parallel, record.failure_mode) == (7, FailureMode.PAUSE_ON_FAILURE)
     assert (record.seed, record.speed, record.pid) == (3, 100.0, os.getpid())
     assert record.source == str(source)
-    assert record.source_digest == digest_of(str(source))
+    assert record.source_digest == digest_of(plan) == sha256(source.read_bytes()).hexdigest()
     assert not record.has_changed()
     source.write_text("tasks: {a: {run: 'true'}}\n")
     assert record.has_changed()
     source.unlink()
+    assert record.has_changed()
+
+
+def test_a_plan_has_changed_when_one_of_its_subplans_has(state: Path, tmp_path: Path) -> None:
+    outer, inner = tmp_path / "outer.yaml", tmp_path / 'odd\n \u00e6".yaml'
+    outer.write_text("outer")
+    inner.write_text("inner")
+    subplans = tuple(Subplan(name=name, task=0, parent=0, source=str(inner)) for name in ("a", "b"))
+    plan = msgspec.structs.replace(DIAMOND, source=str(outer), subplans=subplans)
+    with Journal.create(state, "run", plan), History(state) as history:
+        record = history.find("run")
+    assert not record.has_changed()
+    inner.write_text("changed")
+    assert record.has_changed()
+    inner.unlink()
     assert record.has_changed()
 
 
