@@ -14,6 +14,7 @@ import anyio
 from msgspec.structs import replace
 
 from engine.clock import RunClock
+from engine.collector import collector_paused
 from engine.completion import Completion
 from engine.core.events import Event
 from engine.core.inputs import Command, Now
@@ -73,6 +74,7 @@ class Run:
     def now(self) -> Now:
         return self._clock.now()
 
+    @collector_paused()
     def snapshot(self) -> Snapshot:
         return replace(self._scheduler.snapshot(), past=tuple(self._past))
 

@@ -15,7 +15,7 @@ INTERRUPTED: Final = "interrupted"
 """The error of an attempt that ended with its engine. It has used up no retry."""
 
 
-class AttemptRecord(msgspec.Struct, gc=False):
+class AttemptRecord(msgspec.Struct, gc=False, omit_defaults=True):
     """One attempt at one task. Times are offsets in seconds.
 
     number: from 1. ended: None while it goes on. error: one line, None unless it failed. where: "pid
@@ -43,7 +43,7 @@ def retries_among(records: Sequence[AttemptRecord]) -> int:
     )
 
 
-class TaskSnapshot(msgspec.Struct, kw_only=True, gc=False):
+class TaskSnapshot(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     """One task as it stands. Fields mean what they mean in `engine.view.task_view.TaskView`.
 
     usual: seconds that it takes in past runs, None where they do not tell.

@@ -13,6 +13,7 @@ from typing import Final, TypeVar, cast
 import anyio
 import msgspec
 
+from engine.collector import collector_paused
 from engine.core.events import Event, PlanResumed
 from engine.core.inputs import Command, Now
 from engine.core.records import Snapshot, TaskSnapshot
@@ -244,7 +245,8 @@ async def _meet(stream: LocalStream, *, read_only: bool) -> AttachedRun:
         tasks: list[Task] = []
         while len(tasks) < welcome.tasks:
             tasks.extend((await _receive(channel, wire.Tasks)).tasks)
-        graph = Graph(msgspec.structs.replace(welcome.plan, tasks=tuple(tasks)))
+        with collector_paused():
+            graph = Graph(msgspec.structs.replace(welcome.plan, tasks=tuple(tasks)))
         snapshot = await _receive_states(channel, await _receive(channel, wire.Standing), len(tasks))
     except (wire.Garbled, PlanInvalid) as error:
         raise RunUnreachable(f"the run says what is not understood: {error}") from error

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec.structs import replace
 
+from engine.collector import collector_paused
 from engine.errors import Fault, PlanInvalid
 from engine.plan.flatten import UnknownNeed, flatten
 from engine.plan.graph import Graph
@@ -33,7 +32,7 @@ def load_plan(
     """
     name = os.fspath(path)
     file = escaped(name)
-    with _collector_paused():
+    with collector_paused():
         text = read_source(name, file)
         full = Path(name).absolute()
         origin = Origin(file, full.parent, full, Library(levels), ((os.path.realpath(name), file),))
@@ -55,7 +54,7 @@ def parse_plan(
     """
     file = escaped(source)
     origin = Origin(file, Path(directory).absolute(), None, Library(levels), (("", file),))
-    with _collector_paused():
+    with collector_paused():
         text = decoded(content, file) if isinstance(content, bytes) else content
         return _plan(origin, text, params or {})
 
@@ -91,16 +90,3 @@ def _misgiven(document: Document, params: Mapping[str, str]) -> Iterator[Fault]:
         if default is None and key not in params:
             message = f"param {quoted(key)} needs a value: give it one with -p {key}=..."
             yield Fault(document.file, 0, 0, message)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Loading makes nothing but objects that stay; looking for garbage among them doubles the time."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from engine.collector import collector_paused
 from engine.core.events import (
     DispatchDeferred,
     Event,
@@ -121,6 +122,7 @@ class RunView:
         self._plan_touched = False
 
     @classmethod
+    @collector_paused()
     def from_snapshot(cls, graph: Graph, snapshot: Snapshot) -> RunView:
         """The view of someone who joins late. Events up to the snapshot's number are ignored afterwards."""
         usual = [task.usual for task in snapshot.tasks]

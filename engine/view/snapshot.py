@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from engine.collector import collector_paused
 from engine.core.records import ScopeSnapshot, Snapshot, TaskSnapshot
 from engine.view.run_view import RunView
 
 
+@collector_paused()
 def snapshot_of(view: RunView, offset: float) -> Snapshot:
     """The run as the view has it, at `offset` seconds: `RunView.from_snapshot` makes an equal view of it."""
     return Snapshot(
