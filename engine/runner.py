@@ -22,6 +22,7 @@ from engine.core.inputs import (
     AttemptStarted,
     CancelPlan,
     Command,
+    HookFinished,
     Input,
     Now,
     OutcomeKind,
@@ -139,7 +140,7 @@ class Runner:
         self._new_wakeup = wakeup_type()
         self._new_scope = type(anyio.CancelScope())
 
-    def post(self, report: Report) -> None:
+    def post(self, report: Report | HookFinished) -> None:
         """Put a report into the inbox. Returns at once."""
         self._inbox.append(report)
         self._wake()

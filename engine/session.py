@@ -17,7 +17,7 @@ from engine.clock import RunClock
 from engine.collector import collector_paused
 from engine.completion import Completion
 from engine.core.events import Event
-from engine.core.inputs import Command, Now
+from engine.core.inputs import Command, HookFinished, Now
 from engine.core.records import Snapshot
 from engine.core.scheduler import Scheduler
 from engine.dispatch.base import TaskDispatcher
@@ -83,6 +83,10 @@ class Run:
 
     async def send(self, command: Command) -> None:
         await self._runner.ask(command)
+
+    def note(self, hook: HookFinished) -> None:
+        """Write it into the audit trail that a hook has ended."""
+        self._runner.post(hook)
 
     async def wait(self) -> PlanResult:
         return await self._completion.wait()

@@ -27,7 +27,7 @@ from engine.plan.model import Plan
 from engine.store.places import socket_path
 from engine.view.run_view import RunView
 from engine.view.text import one_line
-from engine.view.timing import short
+from tui.companions import Companions
 from tui.kept_runs import short_id
 from tui.preferences import Preferences
 from tui.readonly import ReadOnlyRun
@@ -143,8 +143,7 @@ class _Hosting:
         self._app: ConsoleApp | None = None
         self._over = False
         # both from before the first event; a console has its own subscription
-        self._publication = publication
-        self._following = None if publication is None else publication.follow(kept.run)
+        self._companions = Companions(kept, publication, teller)
         self._early = None if request.console else (self._run.snapshot(), self._run.subscribe(UNLIMITED))
 
     async def last(self) -> int:
@@ -154,7 +153,7 @@ class _Hosting:
                 group.start_soon(self._obey, received, group.cancel_scope)
                 group.start_soon(self._notice_unread)
                 group.start_soon(self._notice_faults)
-                self._publish(group)
+                self._companions.start(group)
                 await self._serve(group)
                 for command in self._request.first:
                     await self._run.send(command)
@@ -166,16 +165,11 @@ class _Hosting:
                 await self._show_lines()
                 result = await self._run.wait()
                 self._over = True
-                await self._say_goodbye(result)
-                if self._publication is not None and not self._signalled.is_set():
-                    await self._publication.read()
+                await self._say_goodbye(result, await self._companions.finish_hooks())
+                if not self._signalled.is_set():
+                    await self._companions.read()
                 group.cancel_scope.cancel()
         return self._exit_code(result)
-
-    def _publish(self, group: TaskGroup) -> None:
-        if self._publication is not None and self._following is not None:
-            group.start_soon(self._following.last)
-            self._teller.tell(f"metrics are at {self._publication.url}")
 
     async def _serve(self, group: TaskGroup) -> None:
         """Let other consoles in. A run that cannot be kept or reached goes on, but says so."""
@@ -328,6 +322,8 @@ class _Hosting:
             if not person and now - heeded_at.get(number, -math.inf) < ECHO:
                 continue
             heeded_at[number] = now
+            if self._companions.hurry():
+                continue
             if self._over:
                 scope.cancel()
                 return
@@ -363,18 +359,19 @@ class _Hosting:
         with suppress(CommandRefused):
             await self._run.send(command)
 
-    async def _say_goodbye(self, result: PlanResult) -> None:
+    async def _say_goodbye(self, result: PlanResult, notes: Sequence[str]) -> None:
         request, fault = self._request, self._kept.fault
         if fault is not None:
             self._teller.tell(f"not all of this run could be kept: {fault}")
         if self._run.output_fault is not None:
             self._teller.tell(f"not all output could be kept: {self._run.output_fault}")
-        if self._publication is not None and not self._signalled.is_set() and self._publication.patience:
-            wait = short(self._publication.patience)
-            self._teller.tell(f"waiting up to {wait} for the end to be scraped; ctrl+c leaves at once")
+        if not self._signalled.is_set():
+            self._companions.announce_reading()
         style = self._teller.err if request.json else self._teller.out
         view = RunView.from_snapshot(self._run.graph, self._run.snapshot())
-        text = summary(result, view, self._run.log_path, request.again, style, is_kept=fault is None)
+        text = summary(
+            result, view, self._run.log_path, request.again, style, is_kept=fault is None, notes=notes
+        )
         # a reader who has stopped may come back (a pager, XOFF); whoever sent a signal wants us gone
         patience = FAREWELL if self._signalled.is_set() else math.inf
         await self._teller.part(text, on_stderr=request.json, patience=patience)

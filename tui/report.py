@@ -13,6 +13,7 @@ from engine.core.events import (
     DispatchDeferred,
     Event,
     FailureModeChanged,
+    HookEnded,
     MaxParallelChanged,
     PlanCompleted,
     PlanPaused,
@@ -220,6 +221,12 @@ def _slots_changed(event: MaxParallelChanged) -> str:
     return f"{counted(event.new, 'slot')} instead of {event.old} ({event.cause})"
 
 
+def _hook_ended(event: HookEnded) -> str:
+    how = f"failed: {event.error}" if event.error else "done"
+    about = f" about {event.about}" if event.about else ""
+    return f"{event.hook} hook{about} {how}, after {short(event.duration)}"
+
+
 _TASK_SAYS: Final[dict[type[Event], Callable[[Any], Said]]] = {
     TaskStarted: _started,
     TaskRetried: _started,
@@ -244,4 +251,5 @@ _PLAN_SAYS: Final[dict[type[Event], Callable[[Any], str]]] = {
     PlanResumed: _plan_resumed,
     FailureModeChanged: _mode_changed,
     MaxParallelChanged: _slots_changed,
+    HookEnded: _hook_ended,
 }

@@ -37,13 +37,16 @@ def summary(
     style: Style,
     *,
     is_kept: bool = True,
+    notes: Sequence[str] = (),
 ) -> str:
     """The whole text, failures last.
 
     view: the run as it ended. log_path: from task index and attempt to the log. again: the command
     line that runs the plan again, as an argv. is_kept: whether the run can be gone on with.
+    notes: what went wrong beside the run, a line each.
     """
     lines = [*_headline(result, view, style), *_others(view, style)]
+    lines += [f"  {style.paint(f'! {one_line(note)}', 'yellow')}" for note in notes]
     failures = [view.tasks[index] for index in view.failures]
     for task in failures[:SHOWN_FAILURES]:
         lines += ["", *_failure(task, log_path(task.index, task.attempt), style)]

@@ -244,6 +244,21 @@ class MaxParallelChanged(PlanEvent, kw_only=True, gc=False):
     scope: int = 0
 
 
+class HookEnded(PlanEvent, kw_only=True, gc=False):
+    """A command of the plan's `hooks` has ended; for the run itself that makes no difference.
+
+    hook: the occasion. about: the name of the task that it was about, "" for the whole run. error: None
+    if it ended well.
+    """
+
+    type: ClassVar[str] = "HOOK_ENDED"
+    hook: str
+    about: str = ""
+    duration: float
+    error: str | None = None
+    exit_code: int | None = None
+
+
 AnyEvent = (
     PlanStarted
     | PlanCompleted
@@ -251,6 +266,7 @@ AnyEvent = (
     | PlanResumed
     | FailureModeChanged
     | MaxParallelChanged
+    | HookEnded
     | TaskStarted
     | TaskCompleted
     | TaskFailed

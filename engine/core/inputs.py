@@ -171,7 +171,7 @@ class AttemptRevived(Report, frozen=True, kw_only=True, gc=False):
     """A stalled attempt showed life."""
 
 
-# ── the other two ───────────────────────────────────────────────────────────────────────────────
+# ── the others ───────────────────────────────────────────────────────────────────────────────
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -182,4 +182,14 @@ class Tick(msgspec.Struct, frozen=True):
     """A deadline has come."""
 
 
-Input = Start | Tick | Command | Report
+class HookFinished(msgspec.Struct, frozen=True, kw_only=True):
+    """A command of the plan's `hooks` has ended. The fields are those of `engine.core.events.HookEnded`."""
+
+    hook: str
+    about: str = ""
+    duration: float
+    error: str | None = None
+    exit_code: int | None = None
+
+
+Input = Start | Tick | Command | Report | HookFinished

@@ -15,6 +15,7 @@ from engine.core.deadlines import Deadlines
 from engine.core.effects import Effect
 from engine.core.events import (
     Event,
+    HookEnded,
     PlanCompleted,
     PlanPaused,
     PlanResumed,
@@ -26,6 +27,7 @@ from engine.core.inputs import (
     AttemptStalled,
     AttemptStarted,
     Command,
+    HookFinished,
     Input,
     Now,
     Start,
@@ -119,6 +121,7 @@ class Scheduler:
             AttemptFinished: self.attempts.finished,
             AttemptStalled: self.attempts.stalled,
             AttemptRevived: self.attempts.revived,
+            HookFinished: self._note_hook,
         }
 
     def handle(self, given: Input, now: Now) -> Decision:
@@ -254,6 +257,11 @@ class Scheduler:
             else:
                 stop = Stop(StopKind.TIMEOUT, "timeout", f"{TIMED_OUT} after {self.tasks[index].timeout:g}s")
                 (self.subplans if ledger.is_subplan(index) else self.attempts).stop(index, stop)
+
+    def _note_hook(self, hook: HookFinished) -> None:
+        self.recorder.emit(
+            HookEnded, cause=f"{hook.hook} hook", phase=self.phase, **msgspec.structs.asdict(hook)
+        )
 
     def _obey(self, command: Command) -> str | None:
         try:

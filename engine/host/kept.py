@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -16,14 +16,17 @@ from engine.dispatch.base import TaskDispatcher
 from engine.errors import StoreError
 from engine.host.launcher import hold
 from engine.identity import new_run_id
-from engine.plan.model import FailureMode, Plan
+from engine.plan.model import NO_HOOKS, FailureMode, Plan
 from engine.program_log import program_log
-from engine.secrets import mask_for
+from engine.secrets import Mask, mask_for
 from engine.session import Run, open_run
 from engine.store.history import History
 from engine.store.journal import Journal
 from engine.store.lock import RunHeld, RunLock
 from engine.store.places import run_directory, state_directory
+
+if TYPE_CHECKING:
+    from engine.monitor.hooks import HookRunner
 
 MOMENT: Final = 0.5
 """Seconds of waiting that are not worth a word."""
@@ -33,10 +36,20 @@ _LOOK_INTERVAL: Final = 0.02
 
 
 class KeptRun:
-    """An embedded run and its journal. gone_on: whether an earlier engine had begun it."""
+    """An embedded run and its journal. hooks: None if its plan has none. gone_on: whether an earlier engine
+    had begun it."""
 
-    def __init__(self, run: Run, journal: Journal | None, refused: str | None, *, gone_on: bool) -> None:
+    def __init__(
+        self,
+        run: Run,
+        journal: Journal | None,
+        refused: str | None,
+        hooks: HookRunner | None,
+        *,
+        gone_on: bool,
+    ) -> None:
         self.run = run
+        self.hooks = hooks
         self.gone_on = gone_on
         self._journal = journal
         self._refused = refused
@@ -89,19 +102,22 @@ async def open_kept_run(
             refused = str(error)
         folder = run_directory(state, run_id)
         tell = held.enter_context(program_log(folder, run_id, verbose=verbose, mask=mask))
-        async with open_run(
-            plan,
-            max_parallel=max_parallel,
-            failure_mode=failure_mode,
-            seed=seed,
-            speed=speed,
-            directory=folder,
-            dispatchers=dispatchers,
-            durations=_expected(state, plan, speed),
-            run_id=run_id,
-            journal=_each(journal.commit, tell) if journal else tell,
-        ) as run:
-            yield KeptRun(run, journal, refused, gone_on=False)
+        async with (
+            open_run(
+                plan,
+                max_parallel=max_parallel,
+                failure_mode=failure_mode,
+                seed=seed,
+                speed=speed,
+                directory=folder,
+                dispatchers=dispatchers,
+                durations=_expected(state, plan, speed),
+                run_id=run_id,
+                journal=_each(journal.commit, tell) if journal else tell,
+            ) as run,
+            _attended(run, mask) as hooks,
+        ):
+            yield KeptRun(run, journal, refused, hooks, gone_on=False)
 
 
 @asynccontextmanager
@@ -131,18 +147,32 @@ async def reopen_run(
         folder = run_directory(state, run_id)
         mask = mask_for(journal.plan, os.environ)
         tell = held.enter_context(program_log(folder, run_id, verbose=verbose, mask=mask))
-        async with open_run(
-            journal.plan,
-            seed=seed,
-            speed=speed,
-            directory=folder,
-            dispatchers=dispatchers,
-            durations=_expected(state, journal.plan, speed),
-            run_id=run_id,
-            past=past,
-            journal=_each(journal.commit, tell),
-        ) as run:
-            yield KeptRun(run, journal, None, gone_on=True)
+        async with (
+            open_run(
+                journal.plan,
+                seed=seed,
+                speed=speed,
+                directory=folder,
+                dispatchers=dispatchers,
+                durations=_expected(state, journal.plan, speed),
+                run_id=run_id,
+                past=past,
+                journal=_each(journal.commit, tell),
+            ) as run,
+            _attended(run, mask) as hooks,
+        ):
+            yield KeptRun(run, journal, None, hooks, gone_on=True)
+
+
+@asynccontextmanager
+async def _attended(run: Run, mask: Mask | None) -> AsyncIterator[HookRunner | None]:
+    if run.plan.hooks == NO_HOOKS:
+        yield None
+        return
+    from engine.monitor.hooks import attend  # here, for those who have any
+
+    async with attend(run, mask) as hooks:
+        yield hooks
 
 
 async def _acquire(lock: RunLock, on_wait: Callable[[str], None] | None) -> None:

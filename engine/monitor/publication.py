@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -14,6 +15,8 @@ from engine.handle import RunHandle
 from engine.monitor.exposition import Address, served
 from engine.monitor.metrics import Metrics
 from engine.monitor.monitor import Following, Monitor
+
+logger = logging.getLogger(__name__)
 
 PATIENCE: Final = 60.0
 """Seconds that the end of a run waits at most to be read. Scrapers come once or several times a minute."""
@@ -42,10 +45,17 @@ class Publication:
     def url(self) -> str:
         return f"http://{self.address}/metrics"
 
-    def follow(self, run: RunHandle) -> Following:
-        """Begin to publish a run, now; `last` of what is returned does the rest."""
+    def follow(self, run: RunHandle) -> None:
+        """Begin to publish a run, now; `last` does the rest."""
         self._following = self._monitor.follow(run)
-        return self._following
+
+    async def last(self) -> None:
+        """Publish until the run is closed. What is wrong with metrics is nothing to the run."""
+        try:
+            if self._following is not None:
+                await self._following.last()
+        except Exception:
+            logger.exception("metrics are no longer published")
 
     @property
     def patience(self) -> float:

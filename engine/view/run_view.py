@@ -14,6 +14,7 @@ from engine.core.events import (
     DispatchDeferred,
     Event,
     FailureModeChanged,
+    HookEnded,
     MaxParallelChanged,
     PlanCompleted,
     PlanEvent,
@@ -503,5 +504,6 @@ _FOLD: Final[dict[type[Event], Callable[[RunView, Any], None]]] = {
     PlanPaused: RunView._on_paused,
     PlanResumed: RunView._on_paused,
     FailureModeChanged: RunView._on_failure_mode,
+    HookEnded: RunView._on_plan,
     MaxParallelChanged: RunView._on_max_parallel,
 }

@@ -12,6 +12,7 @@ import pytest
 
 from engine.core.events import (
     DispatchDeferred,
+    HookEnded,
     PlanCompleted,
     PlanStarted,
     RetryScheduled,
@@ -31,6 +32,7 @@ from engine.core.inputs import (
     CancelPlan,
     CancelTask,
     HoldTask,
+    HookFinished,
     MarkSucceeded,
     Now,
     OutcomeKind,
@@ -661,3 +663,30 @@ class TestOutputs:
             AttemptFinished, "a", outcome=AttemptOutcome(OutcomeKind.FAILED, "hopeless", is_final=True)
         )
         assert world.states == {"a": "failed"}
+
+
+# ── beside the run ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_end_of_a_hook_is_written_down_and_changes_nothing() -> None:
+    world = World(plan(a=""))
+    world.start()
+    world.admit("a")
+    world.succeed("a")
+    assert world.phase is RunPhase.COMPLETE
+    hook = HookFinished(hook="failure", about="a", duration=2.0, error="exit 3", exit_code=3)
+    (event,) = world.give(hook).events
+    assert event == HookEnded(
+        seq=world.events[-2].seq + 1,
+        utc=event.utc,
+        offset=event.offset,
+        run_id=event.run_id,
+        cause="failure hook",
+        phase=RunPhase.COMPLETE,
+        hook="failure",
+        about="a",
+        duration=2.0,
+        error="exit 3",
+        exit_code=3,
+    )
+    assert (world.phase, world.scheduler.outcome) == (RunPhase.COMPLETE, Outcome.SUCCESS)

@@ -427,3 +427,33 @@ def test_interrupt_after_the_run_does_not_wait_for_the_reader(plan: Write, tmp_p
         plandeck.wait(30)
         os.close(read)
     assert plandeck.returncode == 0
+
+
+# ── hooks ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_hook_that_fails_is_in_the_summary_and_not_in_the_exit_code(
+    plan: Write, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = plan("hooks: {success: exit 3}\ntasks: {a: {run: 'true'}}")
+    assert run_command_line(["run", str(path), "--plain"]) == 0
+    out = capfd.readouterr().out
+    assert "  ! the success hook failed: exit 3\n" in out
+
+
+def test_a_signal_ends_the_wait_for_hooks_and_not_the_summary(plan: Write) -> None:
+    path = plan("hooks: {success: \"trap '' TERM; exec sleep 600\"}\ntasks: {a: {run: 'true'}}")
+    with subprocess.Popen(
+        [*PLANDECK, "run", str(path), "--plain"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "plandeck: waiting for the hooks of this run; ctrl+c stops them\n"
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate()
+    assert process.returncode == 0
+    assert "succeeded after" in out
+    assert "! the success hook failed: stopped at the end of the run\n" in out

@@ -14,6 +14,7 @@ from engine.core.events import (
     DispatchDeferred,
     Event,
     FailureModeChanged,
+    HookEnded,
     MaxParallelChanged,
     PlanCompleted,
     PlanPaused,
@@ -178,6 +179,11 @@ LINES = [
     (plan_event(PlanPaused, RunPhase.PAUSED), "  plan       paused (operator)"),
     (plan_event(PlanResumed), "  plan       goes on (operator)"),
     (plan_event(MaxParallelChanged, old=4, new=8), "  plan       8 slots instead of 4 (operator)"),
+    (plan_event(HookEnded, hook="success", duration=0.5), "  plan       success hook done, after 0.5s"),
+    (
+        plan_event(HookEnded, hook="stall", about="unit", duration=2.0, error="exit 3", exit_code=3),
+        "  plan       stall hook about unit failed: exit 3, after 2s",
+    ),
     (
         plan_event(FailureModeChanged, old=FailureMode.FAIL_FAST, new=FailureMode.PAUSE_ON_FAILURE),
         "  plan       pause-on-failure instead of fail-fast (operator)",
