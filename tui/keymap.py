@@ -17,10 +17,12 @@ class Place(Enum):
     RUN = "the run"
     HOME = "the list of runs"
     LIST = "wherever there are lines"
-    TASKS = "tree and table"
+    TASKS = "tree, table and timeline"
     TREE = "tree"
     TABLE = "table"
     LOG = "log"
+    TIMELINE = "timeline"
+    EVENTS = "events"
     DIALOG = "dialogs"
 
 
@@ -28,6 +30,8 @@ TOGETHER: Final = (
     (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.TASKS, Place.TREE),
     (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.TASKS, Place.TABLE),
     (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.LOG),
+    (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.TASKS, Place.TIMELINE),
+    (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.EVENTS),
     (Place.ANYWHERE, Place.DIALOG, Place.LIST),
     (Place.ANYWHERE, Place.APP, Place.HOME, Place.LIST),
 )
@@ -79,6 +83,9 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
     (Group.MOVE, Place.TASKS, (
         ("open", "enter", "open", "open", "Open its log, or a folded branch."),
     )),
+    (Group.MOVE, Place.EVENTS, (
+        ("events.open", "enter", "open", "to the task", "Go to the task that the event is about."),
+    )),
     (Group.MOVE, Place.TREE, (
         ("tree.fold", "left", "fold", "fold", "Fold the branch, or go to its parent."),
         ("tree.unfold", "right", "unfold", "unfold", "Unfold the branch."),
@@ -92,6 +99,8 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
         ("view.tree", "1", "view('tree')", "plan", "Go to the plan as a tree."),
         ("view.table", "2", "view('table')", "tasks", "Go to the table of tasks."),
         ("view.log", "3", "view('log')", "log", "Go to the log pane."),
+        ("view.timeline", "4", "view('timeline')", "timeline", "Go to the timeline: what ran when."),
+        ("view.events", "5", "view('events')", "events", "Go to the events: who changed what."),
         ("pane.next", "tab", "pane(1)", "next pane", "To the next pane."),
         ("pane.previous", "shift+tab", "pane(-1)", "previous pane", "To the pane before."),
         ("zoom", "z", "zoom", "zoom", "Give the screen to this pane, and back."),
@@ -105,6 +114,16 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
         ("find.previous", "N", "find_next(-1)", "previous", "To the place found before."),
         ("find.failed-only", "F", "failed_only", "failed only", "Only failed tasks in the table, or all."),
         ("find.trouble", "e", "next_trouble", "next failure", "To the next task that failed or stalled."),
+    )),
+    (Group.LOOK, Place.TIMELINE, (
+        ("timeline.zoom-in", "right_square_bracket", "zoom_in", "zoom in", "In the timeline: less time."),
+        ("timeline.zoom-out", "left_square_bracket", "zoom_out", "zoom out", "In the timeline: more time."),
+        ("timeline.fit", "0", "fit", "whole run", "In the timeline: the whole run."),
+        ("timeline.left", "left", "pan_left", "earlier", "In the timeline: to what was earlier."),
+        ("timeline.right", "right", "pan_right", "later", "In the timeline: to what was later, up to now."),
+    )),
+    (Group.FIND, Place.EVENTS, (
+        ("events.show", "v", "show", "which", "Which events: all, what people did, failures, one task."),
     )),
     (Group.FIND, Place.TABLE, (
         ("table.sort", "O", "sort", "order", "Order the table by plan, state, time or name."),
@@ -230,6 +249,31 @@ OVER_HINTS: Final = (
     *_ALWAYS,
 )
 """The same once the run is over."""
+
+TIMELINE_HINTS: Final = (
+    Hint(("timeline.zoom-in", "timeline.zoom-out"), "zoom"),
+    Hint(("timeline.left", "timeline.right"), "earlier, later"),
+    Hint(("timeline.fit",)),
+    Hint(("task.retry",)),
+    Hint(("task.cancel",)),
+    Hint(("find",)),
+    Hint(("commands",), "more"),
+    Hint(("task.details",)),
+    Hint(("zoom",), "full"),
+    *_ALWAYS,
+)
+"""In the timeline."""
+
+EVENTS_HINTS: Final = (
+    Hint(("events.show",)),
+    Hint(("events.open",)),
+    Hint(("find",)),
+    Hint(("task.details",)),
+    Hint(("commands",), "more"),
+    Hint(("zoom",), "full"),
+    *_ALWAYS,
+)
+"""In the events."""
 
 LOG_HINTS: Final = (
     Hint(("log.follow",)),

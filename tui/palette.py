@@ -12,6 +12,7 @@ from textual.types import IgnoreReturnCallbackType
 
 from tui.keymap import KEYMAP, Group, Key, Place, effective, shown
 
+_PANES: Final = frozenset({Place.TABLE, Place.TREE, Place.LOG, Place.TIMELINE, Place.EVENTS})
 _LEFT_OUT: Final = frozenset({"commands", "back"})
 
 
@@ -42,7 +43,7 @@ class KeyProvider(Provider):
 
         async def does() -> None:
             target: DOMNode = self.app if key.place is Place.APP else self.screen
-            if key.place in (Place.TABLE, Place.TREE, Place.LOG):
+            if key.place in _PANES:
                 target = self.screen.query_one(f"#{key.place.value}")
             await self.app.run_action(key.action, target)
 

@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import click
 
 from engine.codec import EventEncoder
 from engine.core.events import (
-    DispatchDeferred,
     Event,
-    FailureModeChanged,
-    HookEnded,
-    MaxParallelChanged,
-    PlanCompleted,
-    PlanPaused,
-    PlanResumed,
     PlanStarted,
-    RetryScheduled,
     StallCleared,
-    TaskCancelled,
-    TaskCompleted,
     TaskEvent,
-    TaskFailed,
-    TaskHeld,
-    TaskReleased,
-    TaskReset,
-    TaskRetried,
-    TaskSkipped,
     TaskStalled,
-    TaskStarted,
-    TaskStopping,
 )
 from engine.core.state import TaskState
 from engine.plan.model import Plan
 from engine.view.text import one_line
-from engine.view.timing import short
-from tui.marks import MARKS, MODE_WORDS, counted
+from tui.marks import MARKS
+from tui.sayings import of_plan, of_task
 
 NAME_WIDTH: Final = 32
 """Names longer than this push the rest of their line to the right."""
@@ -116,11 +98,11 @@ class PlainReport:
             return ""  # the attempt has ended, or is told to stop: its next line says so
         time = datetime.fromtimestamp(event.utc).astimezone().strftime("%H:%M:%S")
         if not isinstance(event, TaskEvent):
-            detail = _PLAN_SAYS[type(event)](event)
+            detail = of_plan(event)
             if isinstance(event, PlanStarted):
                 detail += f", run {self._run_id}"
             return f"{time}   {'plan':<10} {one_line(detail)}"
-        word, detail = _TASK_SAYS[type(event)](event)
+        word, detail = of_task(event)
         shape = self._paint(event, f"{self._shape(event)} {word:<10}")
         name = one_line(event.task).ljust(self._width)
         return f"{time} {shape} {name}  {self._attempt(event):<5} {one_line(detail)}".rstrip()
@@ -136,120 +118,3 @@ class PlainReport:
     def _paint(self, event: TaskEvent, text: str) -> str:
         colour = "yellow" if isinstance(event, TaskStalled) else COLOURS.get(event.state)
         return self._style.paint(text, colour, bold=event.state is TaskState.FAILED)
-
-
-# ── what each event says: of a task a word and a detail, of the plan a sentence ──────────────
-
-Said = tuple[str, str]
-
-
-def _started(event: TaskStarted | TaskRetried) -> Said:
-    return event.state, event.where
-
-
-def _completed(event: TaskCompleted) -> Said:
-    return event.state, f"marked as done: {event.reason}" if event.reason else short(event.duration)
-
-
-def _failed(event: TaskFailed) -> Said:
-    return event.state, f"{event.error}, after {short(event.duration)}"
-
-
-def _skipped(event: TaskSkipped) -> Said:
-    return event.state, f"tolerated: {event.error}" if event.tolerated else event.reason
-
-
-def _cancelled(event: TaskCancelled) -> Said:
-    return event.state, event.reason
-
-
-def _retry_scheduled(event: RetryScheduled) -> Said:
-    return event.state, f"{event.error}, again in {short(event.delay)}"
-
-
-def _stopping(event: TaskStopping) -> Said:
-    return event.state, f"{event.reason} (killed)" if event.kill else event.reason
-
-
-def _stalled(event: TaskStalled) -> Said:
-    last = f', last line: "{event.last_line}"' if event.last_line else ""
-    return "stalled", f"silent {short(event.silent_for)}{last}"
-
-
-def _stall_cleared(event: StallCleared) -> Said:
-    return event.state, "shows life again"
-
-
-def _reset(event: TaskReset) -> Said:
-    return event.state, f"to run again ({event.cause})"
-
-
-def _held(event: TaskHeld) -> Said:
-    return event.state, f"held ({event.cause})"
-
-
-def _released(event: TaskReleased) -> Said:
-    return event.state, f"released ({event.cause})"
-
-
-def _deferred(event: DispatchDeferred) -> Said:
-    return event.state, f"no capacity: {event.reason}"
-
-
-def _plan_started(event: PlanStarted) -> str:
-    slots = counted(event.max_parallel, "slot")
-    return f"{event.plan}: {counted(event.tasks, 'task')}, {slots}, {MODE_WORDS[event.failure_mode]}"
-
-
-def _plan_completed(event: PlanCompleted) -> str:
-    return f"{event.outcome} after {short(event.duration)}"
-
-
-def _plan_paused(event: PlanPaused) -> str:
-    return f"{event.phase} ({event.cause})"
-
-
-def _plan_resumed(event: PlanResumed) -> str:
-    return f"goes on ({event.cause})"
-
-
-def _mode_changed(event: FailureModeChanged) -> str:
-    return f"{MODE_WORDS[event.new]} instead of {MODE_WORDS[event.old]} ({event.cause})"
-
-
-def _slots_changed(event: MaxParallelChanged) -> str:
-    return f"{counted(event.new, 'slot')} instead of {event.old} ({event.cause})"
-
-
-def _hook_ended(event: HookEnded) -> str:
-    how = f"failed: {event.error}" if event.error else "done"
-    about = f" about {event.about}" if event.about else ""
-    return f"{event.hook} hook{about} {how}, after {short(event.duration)}"
-
-
-_TASK_SAYS: Final[dict[type[Event], Callable[[Any], Said]]] = {
-    TaskStarted: _started,
-    TaskRetried: _started,
-    TaskCompleted: _completed,
-    TaskFailed: _failed,
-    TaskSkipped: _skipped,
-    TaskCancelled: _cancelled,
-    RetryScheduled: _retry_scheduled,
-    TaskStopping: _stopping,
-    TaskStalled: _stalled,
-    StallCleared: _stall_cleared,
-    TaskReset: _reset,
-    TaskHeld: _held,
-    TaskReleased: _released,
-    DispatchDeferred: _deferred,
-}
-
-_PLAN_SAYS: Final[dict[type[Event], Callable[[Any], str]]] = {
-    PlanStarted: _plan_started,
-    PlanCompleted: _plan_completed,
-    PlanPaused: _plan_paused,
-    PlanResumed: _plan_resumed,
-    FailureModeChanged: _mode_changed,
-    MaxParallelChanged: _slots_changed,
-    HookEnded: _hook_ended,
-}

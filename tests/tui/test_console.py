@@ -11,7 +11,7 @@ from textual.widgets import Input
 
 from engine.core.inputs import CancelPlan, DrainPlan, RetryTask
 from engine.core.state import Outcome, RunPhase
-from engine.plan.model import Need, Plan, Task
+from engine.plan.model import FailureMode, Need, Plan, Task
 from engine.view.run_view import RunView
 from tests.support.console import Console, console
 from tests.support.run import FakeRun, plan_of
@@ -293,17 +293,68 @@ async def test_a_complete_run_draws_no_more(run: FakeRun, monkeypatch: pytest.Mo
 async def test_small_screens_show_one_pane_and_tabs(size: tuple[int, int], run: FakeRun) -> None:
     async with console(run, size) as c:
         panes = c.screen.frame.panes
-        assert [pane.display for pane in panes] == [False, True, False]
+        assert [pane.display for pane in panes] == [False, True, False, False, False]
         assert "1 Plan" in c.text()
         assert "[2 Tasks]" in c.text()
         assert "3 Log" in c.text()
         await c.press("tab")
-        assert [pane.display for pane in panes] == [False, False, True]
+        assert [pane.display for pane in panes] == [False, False, True, False, False]
         assert panes[PaneId.LOG].has_focus
         await c.press("tab", "down", "enter")
         assert c.screen.frame.front is PaneId.LOG
         await c.press("escape")
+        assert c.screen.frame.front is PaneId.TIMELINE
+        await c.press("tab", "tab")
         assert c.screen.frame.front is PaneId.TREE
+
+
+async def test_timeline_and_events_have_the_width_above_the_log(run: FakeRun) -> None:
+    async with console(run) as c:
+        for key, pane in (("4", PaneId.TIMELINE), ("5", PaneId.EVENTS)):
+            await c.press(key)
+            shown = {PaneId(at) for at, one in enumerate(c.screen.frame.panes) if one.display}
+            assert shown == {pane, PaneId.LOG}
+            await c.press("tab")
+            assert c.screen.frame.front is PaneId.LOG
+            await c.press("tab")
+            assert c.screen.frame.front is pane
+            assert c.screen.frame.panes[pane].has_focus
+        await c.press("2")
+        assert [one.display for one in c.screen.frame.panes] == [True, True, True, False, False]
+
+
+async def test_the_timeline_shares_its_cursor_and_steers(run: FakeRun) -> None:
+    async with console(run) as c:
+        c.screen.table.move_cursor(1)
+        await c.press("4")
+        assert c.screen.timeline.selected == 1
+        await c.press("g", "down")
+        selected = c.screen.timeline.selected
+        assert c.screen.table.selected == c.screen.log_pane.selected == selected
+        assert c.screen.targets == [selected]
+        await c.press("enter")
+        assert c.screen.frame.front is PaneId.LOG
+        await c.press("escape")
+        assert c.screen.frame.front is PaneId.TIMELINE
+
+
+async def test_events_lead_to_their_tasks(run: FakeRun) -> None:
+    async with console(run) as c:
+        make = run.make
+        c.screen.table.filter("nothing is called so")
+        run.push(make.mode_changed(FailureMode.CONTINUE_ON_ERROR), make.failed("unit"))
+        await c.settle()
+        await c.press("5")
+        assert c.screen.events_pane.note.endswith("following")
+        assert c.screen.events_pane.selected == 1
+        await c.press("v")
+        assert "continue-on-error instead of fail-fast" in c.text()
+        assert "unit" not in c.text().split("3 Log")[0].split("WHAT HAPPENED")[1]
+        await c.press("escape")
+        assert c.screen.events_pane.note.endswith("following")
+        await c.press("enter")
+        assert c.screen.frame.front is PaneId.TABLE
+        assert c.screen.table.selected == 1
 
 
 async def test_growing_and_shrinking_keeps_the_pane_in_front(run: FakeRun) -> None:
@@ -313,19 +364,19 @@ async def test_growing_and_shrinking_keeps_the_pane_in_front(run: FakeRun) -> No
             await c.pilot.resize_terminal(*size)
             await c.settle()
             assert c.screen.frame.is_split is split
-            assert [pane.display for pane in c.screen.frame.panes] == [split, split, True]
+            assert [pane.display for pane in c.screen.frame.panes] == [split, split, True, False, False]
             assert c.screen.frame.front is PaneId.LOG
 
 
 async def test_zoom_and_back(run: FakeRun) -> None:
     async with console(run) as c:
         await c.press("z")
-        assert [pane.display for pane in c.screen.frame.panes] == [False, True, False]
+        assert [pane.display for pane in c.screen.frame.panes] == [False, True, False, False, False]
         assert "zoomed" in c.text()
         await c.press("1")
-        assert [pane.display for pane in c.screen.frame.panes] == [True, False, False]
+        assert [pane.display for pane in c.screen.frame.panes] == [True, False, False, False, False]
         await c.press("escape")
-        assert all(pane.display for pane in c.screen.frame.panes)
+        assert [pane.display for pane in c.screen.frame.panes] == [True, True, True, False, False]
         assert "zoomed" not in c.text()
 
 

@@ -129,6 +129,15 @@ DOES: Final[dict[str, Does]] = {
     "view.tree": Does(_front(PaneId.TREE)),
     "view.table": Does(_front(PaneId.TABLE), ["1"]),
     "view.log": Does(_front(PaneId.LOG)),
+    "view.timeline": Does(_front(PaneId.TIMELINE)),
+    "view.events": Does(_front(PaneId.EVENTS)),
+    "timeline.zoom-in": Does(lambda c: "following" in c.screen.timeline.note, ["4"]),
+    "timeline.zoom-out": Does(lambda c: "whole run" in c.screen.timeline.note, ["4", "]"]),
+    "timeline.fit": Does(lambda c: "whole run" in c.screen.timeline.note, ["4", "]", "]"]),
+    "timeline.left": Does(lambda c: "from" in c.screen.timeline.note, ["4", *"]]]"]),
+    "timeline.right": Does(lambda c: "following" in c.screen.timeline.note, ["4", *"]]]", "left"]),
+    "events.show": Does(lambda c: "only what people did" in c.screen.events_pane.note, ["5"]),
+    "events.open": Does(lambda c: _front(PaneId.TABLE)(c) and _at(DOCS)(c), ["5"], at=BUILD),
     "pane.next": Does(_front(PaneId.LOG)),
     "pane.previous": Does(_front(PaneId.TREE)),
     "zoom": Does(lambda c: c.screen.frame.zoomed and not c.screen.plan_tree.display),
@@ -182,6 +191,8 @@ async def test_a_key_sends_its_command(key_id: str, key: str, run: FakeRun) -> N
 async def test_a_key_does_what_it_says(key_id: str, key: str, run: FakeRun) -> None:
     case = DOES[key_id]
     async with console(run) as c:
+        run.push(run.make.released("docs"), run.make.held("docs"))
+        await c.settle()
         c.screen.table.move_cursor(case.at)
         await c.press(*case.before)
         if case.before:

@@ -30,10 +30,12 @@ from tui.screens.help import HelpScreen
 from tui.screens.pages import PageScreen
 from tui.screens.run import RunScreen
 from tui.screens.runs import RunsScreen
+from tui.widgets.events import EventsPane
 from tui.widgets.log import LogPane
 from tui.widgets.page import Page
 from tui.widgets.run_list import RunList
 from tui.widgets.table import TaskTable
+from tui.widgets.timeline import Timeline
 from tui.widgets.tree import PlanTree
 
 WHO_ACTS: Final[dict[Place, tuple[type, ...]]] = {
@@ -41,8 +43,10 @@ WHO_ACTS: Final[dict[Place, tuple[type, ...]]] = {
     Place.APP: (ConsoleApp, HomeApp),
     Place.HOME: (RunsScreen,),
     Place.RUN: (RunScreen,),
-    Place.LIST: (PlanTree, TaskTable, LogPane, Page, RunList),
-    Place.TASKS: (PlanTree, TaskTable),
+    Place.LIST: (PlanTree, TaskTable, LogPane, Timeline, EventsPane, Page, RunList),
+    Place.TASKS: (PlanTree, TaskTable, Timeline),
+    Place.TIMELINE: (Timeline,),
+    Place.EVENTS: (EventsPane,),
     Place.TREE: (PlanTree,),
     Place.TABLE: (TaskTable,),
     Place.LOG: (LogPane,),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
@@ -12,6 +13,7 @@ from textual.pilot import Pilot
 from engine.plan.model import FailureMode, Need, Plan, Retry, Task
 from tests.support.run import FakeRun
 from tui.app import ConsoleApp
+from tui.present import LIGHT
 
 Compare = Callable[..., bool]
 
@@ -73,12 +75,25 @@ def _get_into_the_middle(run: FakeRun) -> None:
 
 
 @pytest.fixture
+def utc() -> Iterator[None]:
+    """Times of day are those of UTC."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.fixture
 def looks(run: FakeRun, snap_compare: Compare) -> Compare:
     """Compare the console, the cursor on a task and some keys pressed, with its picture."""
 
-    def compare(size: tuple[int, int], *keys: str, at: int = UNIT, ascii_only: bool = False) -> bool:
+    def compare(
+        size: tuple[int, int], *keys: str, at: int = UNIT, ascii_only: bool = False, theme: str = ""
+    ) -> bool:
         async def get_there(pilot: Pilot[None]) -> None:
             screen = app.run_screen
+            app.theme = theme or app.theme
             _get_into_the_middle(run)
             while screen.view.last_seq < len(run.make.events):
                 await anyio.lowlevel.checkpoint()
@@ -155,3 +170,55 @@ def test_no_color_80x24(looks: Compare, monkeypatch: pytest.MonkeyPatch) -> None
     """No colour: the cursor is reversed, states tell themselves by shape and word."""
     monkeypatch.setenv("NO_COLOR", "1")
     assert looks((80, 24))
+
+
+SIZES = [(60, 20), (80, 24), (120, 40)]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_timeline(size: tuple[int, int], looks: Compare) -> None:
+    """Attempts on an axis of time with waits and a back-off, the critical path marked, a legend."""
+    assert looks(size, "4")
+
+
+def test_timeline_in_a_light_theme(looks: Compare) -> None:
+    """The same on white."""
+    assert looks((80, 24), "4", theme=LIGHT.name)
+
+
+def test_timeline_in_ascii(looks: Compare) -> None:
+    """The same in signs that every terminal has."""
+    assert looks((80, 24), "4", ascii_only=True)
+
+
+def test_timeline_without_colour(looks: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outcomes tell themselves by the signs at the ends of the bars."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert looks((80, 24), "4")
+
+
+def test_timeline_zoomed_in(looks: Compare) -> None:
+    """A part of the run, which goes along with the present."""
+    assert looks((80, 24), "4", "right_square_bracket", "right_square_bracket")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_events(size: tuple[int, int], looks: Compare, utc: None) -> None:
+    """What happened, the newest last; what somebody asked for has a sign of its own."""
+    assert looks(size, "5")
+
+
+def test_events_in_a_light_theme(looks: Compare, utc: None) -> None:
+    """The same on white."""
+    assert looks((80, 24), "5", theme=LIGHT.name)
+
+
+def test_events_in_ascii(looks: Compare, utc: None) -> None:
+    """The same in signs that every terminal has."""
+    assert looks((80, 24), "5", ascii_only=True)
+
+
+def test_events_without_colour(looks: Compare, utc: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """States tell themselves by shape and word."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert looks((80, 24), "5")

@@ -79,7 +79,7 @@ LINES = [
     (about(TaskCompleted, state=TaskState.SUCCESS, duration=3.2), "✔ success    unit            1/3   3s"),
     (
         about(TaskCompleted, state=TaskState.SUCCESS, duration=0, reason="by hand"),
-        "✔ success    unit            1/3   marked as done: by hand",
+        "✔ success    unit            1/3   marked as done by needs met: by hand",
     ),
     (
         about(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import anyio
 from textual.app import ComposeResult, SuspendNotSupported
@@ -19,12 +18,14 @@ from engine.view.run_view import Changes, RunView
 from engine.view.text import one_line
 from tui import commands
 from tui.feed import Feed
-from tui.keymap import BY_ID, LOG_HINTS, OVER_HINTS, TASK_HINTS, TROUBLE_HINTS, Hint, Place, bindings, first
+from tui.keymap import Place, bindings, first
 from tui.notice import Notices
+from tui.offers import offers
 from tui.screens.steering import Steering
 from tui.widgets.alert import Alert
+from tui.widgets.events import EventsPane
 from tui.widgets.find import FindBar
-from tui.widgets.footer import Footer, Offer
+from tui.widgets.footer import Footer
 from tui.widgets.frame import Frame, PaneId
 from tui.widgets.gauge import Gauge
 from tui.widgets.header import RunHeader
@@ -32,13 +33,14 @@ from tui.widgets.log import LogPane
 from tui.widgets.scroll import fit_scrollbars
 from tui.widgets.table import TaskTable
 from tui.widgets.task_pane import TaskPane
+from tui.widgets.timeline import Timeline
 from tui.widgets.tree import PlanTree
 
 FRAMES_A_SECOND: Final = 10
 
 _NOTHING: Final = Changes(set(), False)
 
-_PANES: Final = {"tree": PaneId.TREE, "table": PaneId.TABLE, "log": PaneId.LOG}
+_PANES: Final = {pane.name.lower(): pane for pane in PaneId}
 
 
 class RunScreen(Screen[None], inherit_bindings=False):
@@ -49,7 +51,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
 
     AUTO_FOCUS = "#table"
     BINDINGS: ClassVar[list[BindingType]] = bindings(Place.RUN)
-    PLACES: ClassVar = (Place.RUN, Place.TABLE, Place.TREE, Place.LOG)
+    PLACES: ClassVar = (Place.RUN, Place.TABLE, Place.TREE, Place.LOG, Place.TIMELINE, Place.EVENTS)
     """Whose keys the palette offers here."""
 
     class Completed(Message):
@@ -85,7 +87,10 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self.plan_tree = PlanTree(view, id="tree")
         self.table = TaskTable(view, run.last_line, id="table")
         self.log_pane = LogPane(run, view, id="log")
-        self.frame = Frame(self.plan_tree, self.table, self.log_pane)
+        self.timeline = Timeline(view, self.forecast, id="timeline")
+        self.events_pane = EventsPane(view, id="events")
+        self.frame = Frame(self.plan_tree, self.table, self.log_pane, self.timeline, self.events_pane)
+        self._lists = (self.plan_tree, self.table, self.timeline, self.events_pane)
         self.alert = Alert(view, run.last_line)
         self.footer = Footer()
 
@@ -97,8 +102,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
     @property
     def selected(self) -> int | None:
         """The task that actions are about, unless some are marked."""
-        pane = self.plan_tree if self._list is PaneId.TREE else self.table
-        return pane.selected
+        lists: dict[PaneId, TaskPane[Any]] = {PaneId.TREE: self.plan_tree, PaneId.TIMELINE: self.timeline}
+        return lists.get(self._list, self.table).selected
 
     @property
     def targets(self) -> list[int]:
@@ -145,20 +150,21 @@ class RunScreen(Screen[None], inherit_bindings=False):
             self.feed.is_fresh = False
             self._second = int(now)
             changes = view.drain_changes()
-            for widget in (self.header, self.gauge, self.plan_tree, self.table, self.alert):
+            for widget in (self.header, self.gauge, *self._lists, self.alert):
                 widget.update_from(changes, now)
             self._draw_borders()
             if news := self._notices.of(view):
                 self.post_message(self.Noteworthy(news))
         self.log_pane.update_from(changes, now)  # a file grows without an event
         self._entitle(PaneId.LOG)
+        self._entitle(self.frame.front)
         is_complete = view.phase is RunPhase.COMPLETE
         if is_complete and not self._was_complete:
             self.post_message(self.Completed())
         self._was_complete = is_complete
 
     def _entitle(self, pane: PaneId) -> None:
-        widget = (self.plan_tree, self.table, self.log_pane)[pane]
+        widget = self.frame.panes[pane]
         self.frame.entitle(pane, f"{pane + 1} {widget.title}", widget.note)
 
     def _draw_borders(self) -> None:
@@ -166,27 +172,11 @@ class RunScreen(Screen[None], inherit_bindings=False):
         for pane in PaneId:
             self._entitle(pane)
         self.alert.select(self.selected)
-        self.footer.offer([self._offer(hint) for hint in self._hints() if self._keys[hint.ids[0]]])
-
-    def _hints(self) -> Sequence[Hint]:
-        view = self.view
-        if self.frame.front is PaneId.LOG:
-            return LOG_HINTS
-        if view.phase is RunPhase.COMPLETE:
-            return OVER_HINTS
-        return TROUBLE_HINTS if view.failures or view.stalled else TASK_HINTS
-
-    def _offer(self, hint: Hint) -> Offer:
-        view, targets = self.view, self.targets
-        label = hint.label or _label(hint.ids[0], view, targets)
-        if hint.ids == ("quit",):
-            label = self._way_out
-        keys = "/".join(first(self._keys[key_id]) for key_id in hint.ids)
-        return Offer(keys, label, any(commands.is_possible(view, key_id, targets) for key_id in hint.ids))
+        self.footer.offer(offers(self.view, self.frame.front, self.targets, self._keys, self._way_out))
 
     def _resynced(self, view: RunView) -> None:
         self.forecast.rebind(view)
-        for widget in (self.header, self.gauge, self.plan_tree, self.table, self.log_pane, self.alert):
+        for widget in (self.header, self.gauge, *self._lists, self.log_pane, self.alert):
             widget.rebind(view)
         for line in (self.header, self.gauge, self.alert):
             line.renew()  # the new view has no changes to tell them of
@@ -199,6 +189,11 @@ class RunScreen(Screen[None], inherit_bindings=False):
     def on_task_pane_task_opened(self, message: TaskPane.TaskOpened) -> None:
         self._follow(message.index)
         self._bring(PaneId.LOG)
+
+    def on_events_pane_task_meant(self, message: EventsPane.TaskMeant) -> None:
+        self.go_to(message.index)
+        if message.opened:
+            self._bring(PaneId.TABLE)
 
     def on_frame_picked(self, message: Frame.Picked) -> None:
         self._bring(message.pane)
@@ -218,8 +213,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
 
     def _follow(self, index: int) -> None:
         """Let every pane show the task."""
-        self.plan_tree.select(index)
-        self.table.select(index)
+        for pane in self._lists:
+            pane.select(index)
         self.log_pane.select(index)
         self._draw_borders()
 
@@ -233,7 +228,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self._bring(_PANES[name])
 
     def action_pane(self, by: int) -> None:
-        self._bring(PaneId((self.frame.front + by) % len(PaneId)))
+        panes = self.frame.reachable
+        self._bring(panes[(panes.index(self.frame.front) + by) % len(panes)])
 
     def action_zoom(self) -> None:
         self.frame.bring(self.frame.front, zoomed=not self.frame.zoomed)
@@ -266,6 +262,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
             self._bring(self._list)
         elif self.table.marked:
             self.table.clear_marks()
+        elif self.events_pane.is_filtered and self.frame.front is PaneId.EVENTS:
+            self.events_pane.show_all()
         elif self.table.is_filtered:
             self.table.filter("")
             self.table.failed_only = False
@@ -283,6 +281,13 @@ class RunScreen(Screen[None], inherit_bindings=False):
 
     # ── finding ─────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def _filtered(self) -> TaskTable | EventsPane | None:
+        """The pane in front, if what is sought there is shown alone."""
+        if self.frame.front is PaneId.TABLE:
+            return self.table
+        return self.events_pane if self.frame.front is PaneId.EVENTS else None
+
     def action_find(self) -> None:
         if not self.footer.display:
             return  # being typed into already; the palette can ask for it even then
@@ -290,8 +295,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self.mount(FindBar(), after=self.footer)
 
     def on_input_changed(self, message: Input.Changed) -> None:
-        if self.frame.front is PaneId.TABLE:
-            self.table.filter(message.value)
+        if self._filtered is not None:
+            self._filtered.filter(message.value)
             self._draw_borders()
 
     def on_find_bar_left(self, message: FindBar.Left) -> None:
@@ -301,16 +306,16 @@ class RunScreen(Screen[None], inherit_bindings=False):
             self.footer.display = True
         self.frame.bring(self.frame.front)
         if message.text is None:
-            if self.frame.front is PaneId.TABLE:
-                self.table.filter("")
+            if self._filtered is not None:
+                self._filtered.filter("")
         else:
             self._sought = message.text
-            if message.text and self.frame.front is not PaneId.TABLE:
+            if message.text and self._filtered is None:
                 self.action_find_next(1)
         self._draw_borders()
 
     def action_find_next(self, step: int) -> None:
-        pane = (self.plan_tree, self.table, self.log_pane)[self.frame.front]
+        pane = (self.plan_tree, self.table, self.log_pane, self.timeline, self.events_pane)[self.frame.front]
         if not self._sought:
             self.steering.say(f"Nothing is being sought: {first(self._keys['find'])} finds.")
         elif not (pane.find_next if step > 0 else pane.find_previous)(self._sought):
@@ -366,12 +371,3 @@ class RunScreen(Screen[None], inherit_bindings=False):
 
     def on_steering_sent(self) -> None:
         self.table.clear_marks()
-
-
-def _label(key_id: str, view: RunView, targets: Sequence[int]) -> str:
-    """What a key would do now, where that changes."""
-    if key_id == "plan.pause":
-        return "resume" if view.phase in (RunPhase.PAUSED, RunPhase.DRAINING) else "pause"
-    if key_id == "task.hold":
-        return "release" if targets and all(view.tasks[index].held for index in targets) else "hold"
-    return BY_ID[key_id].label

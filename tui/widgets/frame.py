@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -17,6 +17,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.present import Look, look_of
+from tui.widgets.lines import LinePane
 
 SPLIT_WIDTH: Final = 80
 SPLIT_HEIGHT: Final = 13
@@ -29,6 +30,8 @@ class PaneId(IntEnum):
     TREE = 0
     TABLE = 1
     LOG = 2
+    TIMELINE = 3
+    EVENTS = 4
 
 
 class Split(NamedTuple):
@@ -48,13 +51,26 @@ def split(size: Size) -> Split | None:
     return Split(column=tree + 1, row=1 + rows - log)
 
 
-def regions(size: Size, alone: PaneId | None) -> dict[PaneId, Region]:
-    """Where each pane lies inside the frame. alone: the one pane that is shown, None for all."""
+NOTE_LEAST: Final = 8
+"""Cells below which a note says nothing."""
+
+UPPER: Final = (PaneId.TABLE, PaneId.TIMELINE, PaneId.EVENTS)
+"""Of these one is above the log, the table beside the tree and the others over the whole width."""
+
+
+def regions(size: Size, alone: PaneId | None, upper: PaneId = PaneId.TABLE) -> dict[PaneId, Region]:
+    """Where each pane lies inside the frame. alone: the one pane that is shown, None for several. upper:
+    the one of `UPPER` that is shown above the log."""
     lines = split(size)
     if alone is not None or lines is None:
         inside = Region(1, 1, max(0, size.width - 2), max(0, size.height - 2))
         return {alone if alone is not None else PaneId.TABLE: inside}
     column, row = lines
+    if upper is not PaneId.TABLE:
+        return {
+            upper: Region(1, 1, size.width - 2, row - 1),
+            PaneId.LOG: Region(1, row + 1, size.width - 2, size.height - row - 2),
+        }
     return {
         PaneId.TREE: Region(1, 1, column - 1, row - 1),
         PaneId.TABLE: Region(column + 1, 1, size.width - column - 2, row - 1),
@@ -71,7 +87,7 @@ class _FrameLayout(Layout):
     def arrange(
         self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True
     ) -> ArrangeResult:
-        places = regions(size, self._frame.alone(size))
+        places = regions(size, self._frame.alone(size), self._frame.upper)
         return [
             WidgetPlacement(places[pane], Offset(0, 0), Spacing(0, 0, 0, 0), self._frame.panes[pane])
             for pane in PaneId
@@ -91,13 +107,15 @@ class Frame(Widget, can_focus=False):
             super().__init__()
             self.pane = pane
 
-    def __init__(self, tree: Widget, table: Widget, log: Widget) -> None:
-        self.panes: Sequence[Widget] = (tree, table, log)
-        super().__init__(tree, table, log)
+    def __init__(self, *panes: LinePane[Any]) -> None:
+        """panes: in the order of `PaneId`."""
+        self.panes = panes
+        super().__init__(*panes)
         self.front = PaneId.TABLE
+        self.upper = PaneId.TABLE
         self.zoomed = False
-        self._titles = ["1 Plan", "2 Tasks", "3 Log"]
-        self._notes = ["", "", ""]
+        self._titles = [f"{pane + 1} {panes[pane].title}" for pane in PaneId]
+        self._notes = [""] * len(panes)
         self._layout = _FrameLayout(self)
         self._zones: dict[PaneId, range] = {}
 
@@ -110,6 +128,11 @@ class Frame(Widget, can_focus=False):
         """Whether all panes are in view."""
         return self.alone(self.size) is None
 
+    @property
+    def reachable(self) -> Sequence[PaneId]:
+        """What one comes to from pane to pane: those in view; all, if they are tabs."""
+        return sorted(regions(self.size, None, self.upper)) if self.is_split else tuple(PaneId)
+
     def alone(self, size: Size) -> PaneId | None:
         """The only pane in view at this size, None if all are."""
         return self.front if self.zoomed or split(size) is None else None
@@ -118,6 +141,11 @@ class Frame(Widget, can_focus=False):
         """Put a pane in front, and focus it."""
         changed = pane is not self.front or (zoomed is not None and zoomed is not self.zoomed)
         self.front = pane
+        if pane is not PaneId.LOG:  # which leaves what is above it
+            upper = PaneId.TABLE if pane is PaneId.TREE else pane
+            if upper is not self.upper and self.is_split:
+                self.refresh(layout=True)
+            self.upper = upper
         if zoomed is not None:
             self.zoomed = zoomed
         if self.size:
@@ -138,10 +166,10 @@ class Frame(Widget, can_focus=False):
             self.refresh(Region(0, row, self.size.width, 1))
 
     def _show(self) -> None:
-        alone = self.alone(self.size)
+        places = regions(self.size, self.alone(self.size), self.upper)
         changed = False
         for pane in PaneId:
-            shown = alone is None or pane is alone
+            shown = pane in places
             if self.panes[pane].display is not shown:
                 self.panes[pane].display = shown
                 changed = True
@@ -174,6 +202,8 @@ class Frame(Widget, can_focus=False):
 
     def render_line(self, y: int) -> Strip:
         look = look_of(self)
+        if y == 0:
+            self._zones.clear()
         width, height = self.size
         row = _Row(width, look)
         if self.is_split:
@@ -193,13 +223,7 @@ class Frame(Widget, can_focus=False):
         row.rule("top" if y == 0 else "bottom", edge)
         if y:
             return
-        column = 1
-        for pane in PaneId:
-            in_front = pane is self.front
-            title = self._titles[pane] if in_front else self._titles[pane].partition(":")[0]
-            end = self._title(row, column, title, in_front, look, row.width - 2)
-            self._zones[pane] = range(column, end)
-            column = end
+        column = self._tabs(row, 1, tuple(PaneId), look, row.width - 2)
         note = " · ".join(filter(None, (self._notes[self.front], "zoomed" if self.zoomed else "")))
         row.note(note, column, row.width - 1, look)
 
@@ -209,7 +233,9 @@ class Frame(Widget, can_focus=False):
             return
         tree, table, log = PaneId.TREE, PaneId.TABLE, PaneId.LOG
         end = row.width - 1
-        if y == 0:
+        if self.upper is not table and y <= lines.row:
+            self._draw_whole_width(row, y, lines, look)
+        elif y == 0:
             row.rule("top", self._edge(look, table))
             row.paint(0, lines.column, self._edge(look, tree))
             row.put(lines.column, "top joint", self._edge(look, tree, table))
@@ -217,8 +243,7 @@ class Frame(Widget, can_focus=False):
             self._zones[tree] = range(1, stop)
             row.note(self._notes[tree], stop, lines.column, look)
             start = lines.column + 1
-            stop = self._title(row, start, self._titles[table], self.front is table, look, end)
-            self._zones[table] = range(start, stop)
+            stop = self._tabs(row, start, UPPER, look, end)
             row.note(self._notes[table], stop, end, look)
         elif y < lines.row:
             row.put(0, "side", self._edge(look, tree))
@@ -235,6 +260,29 @@ class Frame(Widget, can_focus=False):
         else:
             row.rule("bottom", self._edge(look, log))
 
+    def _draw_whole_width(self, row: _Row, y: int, lines: Split, look: Look) -> None:
+        """Timeline or events, and the line below."""
+        upper, log, end = self.upper, PaneId.LOG, row.width - 1
+        if y == 0:
+            row.rule("top", self._edge(look, upper))
+            stop = self._tabs(row, 1, (PaneId.TREE, *UPPER), look, end)
+            row.note(self._notes[upper], stop, end, look)
+        elif y < lines.row:
+            row.sides(self._edge(look, upper))
+        else:
+            row.rule("middle", self._edge(look, log, upper))
+            stop = self._title(row, 1, self._titles[log], self.front is log, look, end)
+            row.note(self._notes[log], stop, end, look)
+
+    def _tabs(self, row: _Row, column: int, panes: Sequence[PaneId], look: Look, end: int) -> int:
+        """Write the titles of panes side by side, that of the one that is shown in full."""
+        for pane in panes:
+            shown = self._titles[pane] if pane in (self.front, self.upper) else _short(self._titles[pane])
+            stop = self._title(row, column, shown, self.front is pane, look, end)
+            self._zones[pane] = range(column, stop)
+            column = stop
+        return column
+
     def _title(self, row: _Row, column: int, title: str, in_front: bool, look: Look, end: int) -> int:
         """Write a title from `column`, return the column after it."""
         room = end - column - 2
@@ -244,6 +292,11 @@ class Frame(Widget, can_focus=False):
         text, style = (f"[{text}]", look.accent) if in_front else (f" {text} ", look.text)
         row.write(column, text, style)
         return column + cell_len(text)
+
+
+def _short(title: str) -> str:
+    """ "3 Log" of "3 Log: unit, attempt 1"."""
+    return title.partition(":")[0]
 
 
 _SIGNS: Final = {
@@ -291,8 +344,11 @@ class _Row:
             column += cell_len(character)
 
     def note(self, text: str, start: int, end: int, look: Look) -> None:
-        """Write right-aligned before `end`, if a stretch of line is left between it and `start`."""
-        if text and start + 2 <= end - cell_len(text) - 3:
+        """Write right-aligned before `end`, cut to what room there is, if a stretch of line is left between
+        it and `start`."""
+        room = end - start - 5
+        text = look.cut(text, room) if room >= NOTE_LEAST else ""
+        if text:
             self.write(end - cell_len(text) - 3, f" {text} ", look.muted)
 
     def segments(self) -> Iterator[Segment]:

@@ -50,7 +50,7 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
         """Lines as they were drawn last, by `line_key`."""
         self._on_screen: dict[int, Strip] = {}
         """What every row of the pane shows, or is about to once the screen is painted."""
-        self._header: Strip | None = None
+        self._header: dict[int, Strip] = {}
         self._look: Look | None = None
         self._under: Style | None = None
 
@@ -68,8 +68,8 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
         """By what the line is recognized when others come before it."""
         return line
 
-    def draw_header(self, look: Look) -> Sequence[Segment]:
-        """The row that does not scroll, if `HEADER` is 1."""
+    def draw_header(self, look: Look, row: int) -> Sequence[Segment]:
+        """One of the `HEADER` rows that do not scroll, counted from 0."""
         return ()
 
     def empty_note(self) -> str:
@@ -156,7 +156,7 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
 
     def redraw_changed(self) -> None:
         """Repaint whatever changed, in any row, after lines have come, gone or moved."""
-        self._header = None
+        self._header.clear()
         self._redraw_rows(range(self.size.height))
 
     def redraw_all(self) -> None:
@@ -189,9 +189,9 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
             self._forget()
             self._look = look
         if y < self.HEADER:
-            if self._header is None:
-                self._header = self._finish(self.draw_header(look))
-            return self._header
+            if y not in self._header:
+                self._header[y] = self._finish(self.draw_header(look, y))
+            return self._header[y]
         line = y - self.HEADER + self.top
         if line >= self._line_count:
             note = self.empty_note() if not self._line_count and y == self.HEADER else ""
@@ -223,7 +223,7 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
     def _forget(self) -> None:
         self._drawn.clear()
         self._on_screen.clear()
-        self._header = None
+        self._header.clear()
         self._under = None
 
     # ── what Textual tells ──────────────────────────────────────────────────────────────────────

@@ -89,7 +89,7 @@ class RunList(LinePane[tuple[Entry, bool, bool]]):
     def line_content(self, line: int) -> tuple[Entry, bool, bool]:
         return self._entries[line], line == self._cursor, self.has_focus
 
-    def draw_header(self, look: Look) -> Sequence[Segment]:
+    def draw_header(self, look: Look, row: int) -> Sequence[Segment]:
         return [Segment("   "), *(Segment(text, look.muted) for text, _ in self._cells(None, look))]
 
     def draw_line(

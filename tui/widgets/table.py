@@ -272,7 +272,7 @@ class TaskTable(TaskPane[Row]):
         if self._columns != before:  # an hour has passed
             self.redraw_all()
 
-    def draw_header(self, look: Look) -> Sequence[Segment]:
+    def draw_header(self, look: Look, row: int) -> Sequence[Segment]:
         task, state, tries, time, why = self._columns
         parts = ["TASK".ljust(task)]
         if state:
