@@ -9,17 +9,20 @@ import anyio
 
 from engine.core.events import (
     Event,
+    FailureModeChanged,
     PlanCompleted,
     PlanResumed,
     TaskCompleted,
     TaskEvent,
     TaskFailed,
     TaskReset,
+    TaskSkipped,
     TaskStarted,
 )
-from engine.failure import failure_detail
+from engine.failure import SubplanFailure, failure_detail
 from engine.handle import PlanResult
 from engine.plan.model import Plan
+from engine.plan.nesting import Nesting
 
 
 class Completion:
@@ -27,6 +30,8 @@ class Completion:
 
     def __init__(self, plan: Plan, run_id: str) -> None:
         self._plan = plan
+        self._nesting = Nesting(plan)
+        self._modes = [plan.failure_mode, *(subplan.failure_mode for subplan in plan.subplans)]
         self._run_id = run_id
         self._failures: dict[int, TaskFailed] = {}
         self._completed: PlanCompleted | None = None
@@ -38,9 +43,9 @@ class Completion:
             kind = type(event)
             if kind is TaskStarted:
                 continue  # told apart first: with their ends, they are nearly all there is
-            if kind is TaskCompleted or kind is TaskReset:
+            if kind is TaskCompleted or kind is TaskReset or kind is TaskSkipped:
                 if self._failures:
-                    self._failures.pop(cast(TaskEvent, event).index, None)
+                    self._forget(cast(TaskEvent, event).index, with_inside=kind is not TaskReset)
             elif isinstance(event, TaskFailed):
                 self._failures[event.index] = event
             elif isinstance(event, PlanCompleted):
@@ -48,6 +53,8 @@ class Completion:
                 self._completion.set()
             elif isinstance(event, PlanResumed):
                 self._reopen()
+            elif isinstance(event, FailureModeChanged):
+                self._modes[event.scope] = event.new
 
     def forget(self) -> None:
         """Be as if nothing had been heard. Who waits goes on waiting."""
@@ -59,6 +66,39 @@ class Completion:
         while self._completed is None:
             await self._completion.wait()
         return self._result(self._completed)
+
+    def _forget(self, index: int, *, with_inside: bool) -> None:
+        """It has not failed any more; nor, if its end makes up for that, has anything inside."""
+        self._failures.pop(index, None)
+        if with_inside:
+            for inner in self._nesting.inside.get(index, ()):
+                self._failures.pop(inner, None)
+
+    def _subplan(self, first: TaskFailed) -> SubplanFailure | None:
+        """The outermost subplan that failed of the first failure."""
+        failed = [
+            index
+            for index in (first.index, *self._nesting.around(first.index))
+            if self._is_failed_subplan(index)
+        ]
+        if not failed:
+            return None
+        children = self._nesting.children[failed[-1]]
+        inside = sorted(
+            (self._failures[inner] for inner in children if inner in self._failures),
+            key=lambda failure: failure.seq,
+        )
+        scope = self._nesting.scopes[failed[-1]]
+        return SubplanFailure(
+            self._plan.tasks[failed[-1]].name,
+            self._modes[scope],
+            tuple((failure.task, failure.error) for failure in inside),
+        )
+
+    def _is_failed_subplan(self, index: int) -> bool:
+        """Whether it stands for a subplan in which something failed, and not by itself."""
+        children = self._nesting.children.get(index, ())
+        return index in self._failures and any(inner in self._failures for inner in children)
 
     def _reopen(self) -> None:
         if self._completed is not None:
@@ -82,5 +122,6 @@ class Completion:
             failures=failures,
             failed_task_index=None if first is None else first.index,
             failed_task_detail=None if first is None else failure_detail(self._plan, first),
+            failed_subplan=None if first is None else self._subplan(first),
             diagnosis=completed.diagnosis,
         )

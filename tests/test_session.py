@@ -31,9 +31,12 @@ from engine.core.inputs import (
 from engine.core.scheduler import Scheduler
 from engine.core.state import Outcome, TaskState
 from engine.dispatch.base import Attempt, ConcurrencyLimit, Output
-from engine.errors import CommandRefused, RunFailed
+from engine.errors import AggregateSubplanError, CommandRefused, RunFailed, SubplanExecutionError
+from engine.plan.model import FailureMode
 from engine.session import Run
 from engine.stream import Subscription
+from tests.support.world import plan as nested
+from tests.support.world import subplan
 
 pytestmark = pytest.mark.anyio
 
@@ -176,6 +179,45 @@ async def test_a_failure_is_told_with_its_diagnosis(tmp_path: Path) -> None:
         assert result.skipped == 1
         with pytest.raises(RunFailed, match="a: exit 3"):
             result.raise_for_outcome()
+
+
+async def bad(attempt: Attempt) -> AttemptOutcome:
+    """Fails if that is what its task is called."""
+    fails = attempt.task.name.endswith("bad")
+    return AttemptOutcome(OutcomeKind.FAILED, "exit 3", 3) if fails else AttemptOutcome(OutcomeKind.SUCCESS)
+
+
+@pytest.mark.parametrize(
+    ("mode", "error", "words"),
+    [
+        (FailureMode.FAIL_FAST, SubplanExecutionError, "sub/1 bad failed: exit 3"),
+        (
+            FailureMode.CONTINUE_ON_ERROR,
+            AggregateSubplanError,
+            "2 tasks failed: sub/1 bad: exit 3; sub/2 bad: exit 3",
+        ),
+    ],
+)
+async def test_a_failed_subplan_is_raised_as_what_it_is(
+    tmp_path: Path, mode: FailureMode, error: type[RunFailed], words: str
+) -> None:
+    given = nested(sub=subplan({"1 bad": "", "2 bad": {"1 bad": "finished"}}, mode=mode))
+    async with open_run(given, directory=tmp_path, dispatchers={"local": Scripted(bad)}) as run:
+        result = await run.wait()
+        with pytest.raises(error) as raised:
+            result.raise_for_outcome()
+        assert str(raised.value) == words
+        assert isinstance(raised.value, SubplanExecutionError | AggregateSubplanError)
+        assert raised.value.subplan == "sub"
+        assert result.failures[-1].error == words
+
+
+async def test_failures_that_a_subplan_makes_up_for_are_none_of_the_result(tmp_path: Path) -> None:
+    given = nested(sub=subplan({"bad": ""}, skip_on_failure=True))
+    async with open_run(given, directory=tmp_path, dispatchers={"local": Scripted(bad)}) as run:
+        result = await run.wait()
+    assert (result.failures, result.failed, result.tolerated) == ((), 0, 1)
+    result.raise_for_outcome()
 
 
 async def test_a_retry_reopens_a_complete_run(tmp_path: Path) -> None:

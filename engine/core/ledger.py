@@ -239,15 +239,16 @@ class Ledger:
 
     def tally(self) -> Tally:
         """How the tasks have ended. One that stands for a subplan counts only if it has failed or was
-        cancelled while nothing inside has, or was."""
+        cancelled while nothing inside has, or was, that is not made up for."""
         counts = {state: self.counts[state] for state in TERMINAL}
         tolerated = len(self.tolerated)
         for parent, inside in self.graph.nesting.inside.items():
             state = self.state[parent]
             counts[state] -= 1
             tolerated -= parent in self.tolerated
-            if state in (FAILED, CANCELLED) and not any(self.state[index] is state for index in inside):
-                counts[state] += 1
+            if state in (FAILED, CANCELLED) and not self.is_excused(parent):
+                bad = (index for index in inside if self.state[index] is state)
+                counts[state] += all(self.is_excused(index) for index in bad)
         for index, parent in enumerate(self._parents):
             state = self.state[index]
             if state not in (FAILED, CANCELLED) or parent == OUTERMOST or not self.is_excused(index):

@@ -210,8 +210,15 @@ class RunView:
 
     @property
     def failures(self) -> list[int]:
-        """Indices of the tasks now FAILED, in the order in which they failed."""
-        return list(self._failures)
+        """Indices of the tasks now FAILED, in the order in which they failed; without what the subplan around
+        it makes up for."""
+        if not self._subplans:
+            return list(self._failures)
+        return [index for index in self._failures if not self._is_excused(index)]
+
+    def _is_excused(self, index: int) -> bool:
+        around = self.graph.nesting.around(index)
+        return any(self.tasks[parent].state in (_SUCCESS, _SKIPPED) for parent in around)
 
     @property
     def health_course(self) -> list[float]:

@@ -39,7 +39,8 @@ from engine.core.inputs import (
 )
 from engine.core.state import TERMINAL, Outcome, RunPhase, TaskState
 from engine.plan.graph import Graph
-from engine.plan.model import Condition, FailureMode, Need, Plan, Retry, Task
+from engine.plan.model import Condition, FailureMode, Need, Plan, Retry, Subplan, Task
+from engine.store.restore import snapshot_of
 from tests.support.live_world import LiveWorld, Play, script
 from tests.support.watch import MET_BY
 
@@ -92,6 +93,89 @@ def plans(draw: st.DrawFn, mode: FailureMode | None = None, most: int = MOST_TAS
     )
 
 
+class Box(NamedTuple):
+    """A task as it is drawn, with the plan that it stands for, if it is one. The name is that in its plan."""
+
+    task: Task
+    inside: Inside | None
+
+
+class Inside(NamedTuple):
+    """A plan as it is drawn."""
+
+    boxes: list[Box]
+    mode: FailureMode
+    slots: int
+
+
+@st.composite
+def insides(draw: st.DrawFn, mode: FailureMode | None, most: int, depth: int, late: bool) -> Inside:
+    boxes: list[Box] = []
+    left = most
+    while left > 0 and (not boxes or draw(st.integers(0, 3))):
+        needed = draw(st.sets(st.integers(0, len(boxes) - 1), max_size=2)) if boxes else set()
+        inside = None
+        if depth and left > 2 and not draw(st.integers(0, 1)):
+            inside = draw(insides(mode, left - 1, depth - 1, late))
+        timeouts = [None, TIMEOUT if inside is None else 2 * TIMEOUT if late else None]
+        task = Task(
+            name=f"t{len(boxes)}",
+            run="true" if inside is None else None,
+            plan=None if inside is None else "inside.yaml",
+            needs=tuple(Need(f"t{other}", draw(conditions)) for other in sorted(needed)),
+            retry=draw(retries),
+            timeout=draw(st.sampled_from(timeouts)),
+            skip_on_failure=draw(st.integers(0, 4)) == 0,
+            priority=draw(st.sampled_from([0, 50, 100])),
+            executor=draw(st.sampled_from(["local", "other"])),
+        )
+        boxes.append(Box(task, inside))
+        left -= 1 if inside is None else 1 + _size(inside)
+    chosen = mode or draw(st.sampled_from(FailureMode))
+    return Inside(draw(st.permutations(boxes)), chosen, draw(st.integers(1, 3)))
+
+
+def _size(inside: Inside) -> int:
+    return sum(1 + (_size(box.inside) if box.inside else 0) for box in inside.boxes)
+
+
+@st.composite
+def trees(
+    draw: st.DrawFn, mode: FailureMode | None = None, most: int = MOST_TASKS, late: bool = True
+) -> Plan:
+    """Plans within plans, up to four deep. late: also with time-outs of whole subplans."""
+    outermost = draw(insides(mode, most, 3, late))
+    tasks: list[Task] = []
+    subplans: list[Subplan] = []
+    _flatten(outermost, "", 0, tasks, subplans)
+    return Plan(
+        name="plan",
+        tasks=tuple(tasks),
+        subplans=tuple(subplans),
+        failure_mode=outermost.mode,
+        max_parallel=outermost.slots,
+    )
+
+
+def _flatten(inside: Inside, prefix: str, scope: int, tasks: list[Task], subplans: list[Subplan]) -> None:
+    for box in inside.boxes:
+        name = prefix + box.task.name
+        needs = tuple(Need(prefix + need.task, need.condition) for need in box.task.needs)
+        if box.inside is not None:
+            subplans.append(
+                Subplan(
+                    name=name,
+                    task=len(tasks),
+                    parent=scope,
+                    failure_mode=box.inside.mode,
+                    max_parallel=box.inside.slots,
+                )
+            )
+        tasks.append(replace(box.task, name=name, needs=needs, scope=scope))
+        if box.inside is not None:
+            _flatten(box.inside, f"{name}/", len(subplans), tasks, subplans)
+
+
 def plays(*kinds: OutcomeKind) -> st.SearchStrategy[Play]:
     return st.builds(
         Play,
@@ -109,6 +193,7 @@ one_course = st.tuples(
 ).map(lambda drawn: (*drawn[0], drawn[1]))
 """How the hand-overs of one task go, the last again and again: never refused for ever."""
 
+scopes = st.integers(0, 3)
 indices = st.integers(0, MOST_TASKS)  # one too far at times: that is refused
 task_commands: st.SearchStrategy[TaskCommand] = st.one_of(
     st.builds(CancelTask, index=indices),
@@ -124,10 +209,10 @@ commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(RetryFailed),
     st.builds(CancelPlan, interrupted=st.booleans(), kill=st.booleans()),
     st.builds(DrainPlan),
-    st.builds(PausePlan),
-    st.builds(ResumePlan),
-    st.builds(SetFailureMode, mode=st.sampled_from(FailureMode)),
-    st.builds(SetMaxParallel, slots=st.integers(0, 6)),
+    st.builds(PausePlan, scope=scopes),
+    st.builds(ResumePlan, scope=scopes),
+    st.builds(SetFailureMode, mode=st.sampled_from(FailureMode), scope=scopes),
+    st.builds(SetMaxParallel, slots=st.integers(0, 6), scope=scopes),
 )
 reports: st.SearchStrategy[Report] = st.one_of(
     st.builds(AttemptStalled, index=indices, attempt=st.integers(0, 3), silent_for=st.just(1.0)),
@@ -192,6 +277,8 @@ undisturbed: st.SearchStrategy[list[tuple[float, Deed]]] = st.just([])
 disturbed = st.one_of(
     scenarios(plans(), deeds(most=12, until=10)),
     scenarios(plans(most=4), deeds(most=30, until=8)),  # so that commands meet what others have begun
+    scenarios(trees(), deeds(most=12, until=10)),
+    scenarios(trees(most=6), deeds(most=30, until=8)),
 )
 
 
@@ -205,15 +292,24 @@ def live(scenario: Scenario) -> LiveWorld:
         world.run(until=offset)
         world.offset = offset
         _do(world, deed)
+    finish(world)
+    return world
+
+
+def finish(world: LiveWorld) -> None:
+    """Lift holds and pauses until the run is complete."""
     for _ in range(3 * MOST_TASKS + 1):  # a failure may bring the next pause
         world.run()
         if world.phase is RunPhase.COMPLETE:
-            return world
+            return
         for index in sorted(world.scheduler.ledger.held):
             world.send(ReleaseTask(index=index))
         if world.phase is RunPhase.PAUSED:
             world.send(ResumePlan())
-    for index in range(len(scenario.plan.tasks)):
+        for scope in world.scheduler.ledger.scopes.all:
+            if scope.is_paused:
+                world.send(ResumePlan(scope=scope.number))
+    for index in range(len(world.plan.tasks)):
         note(world.scheduler.story(index))
     raise AssertionError(f"the run does not end: {world.phase}")
 
@@ -245,6 +341,8 @@ def _makes_sense(world: LiveWorld, command: TaskCommand, index: int) -> bool:
         return index in ledger.held
     if isinstance(command, MarkSucceeded):
         return state is not TaskState.SUCCESS and index not in ledger.in_flight
+    if isinstance(command, HoldTask) and index in ledger.graph.nesting.inside:
+        return state is TaskState.RUNNING or ledger.is_waiting(index)
     return ledger.is_waiting(index)
 
 
@@ -276,12 +374,37 @@ def test_every_run_ends_whatever_happens(scenario: Scenario) -> None:
 
 
 def _outcome(world: LiveWorld) -> Outcome:
-    states = set(world.scheduler.ledger.state)
+    ledger = world.scheduler.ledger
+    states = {state for index, state in enumerate(ledger.state) if not ledger.is_excused(index)}
     if TaskState.FAILED in states:
         return Outcome.FAILED
     if TaskState.CANCELLED in states:
         return Outcome.INTERRUPTED if world.scheduler.is_interrupted else Outcome.CANCELLED
     return Outcome.SUCCESS
+
+
+@given(disturbed, seconds(10))
+def test_a_run_whose_engine_is_killed_goes_on_to_its_end(scenario: Scenario, killed: float) -> None:
+    world = scenario.world()
+    for offset, deed in scenario.deeds:
+        if offset < killed:
+            world.run(until=offset)
+            world.offset = offset
+            _do(world, deed)
+    world.run(until=killed)
+    after = LiveWorld(
+        scenario.plan,
+        script(**scenario.courses),
+        max_parallel=None,
+        checked=False,
+        snapshot=snapshot_of(world.graph, world.events, "run"),
+    )
+    after.offset = max(killed, world.offset)
+    after.start()
+    after.scheduler.check_invariants()
+    finish(after)
+    assert after.last(PlanCompleted).diagnosis is None if after.events else world.phase is RunPhase.COMPLETE
+    assert all(state in TERMINAL for state in after.scheduler.ledger.state)
 
 
 @given(disturbed)

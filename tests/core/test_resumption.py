@@ -7,13 +7,22 @@ from random import Random
 import pytest
 
 from engine.core.events import PlanCompleted, TaskCompleted, TaskRetried
-from engine.core.inputs import CancelTask, HoldTask, RetryFailed
+from engine.core.inputs import (
+    CancelTask,
+    HoldTask,
+    PausePlan,
+    ReleaseTask,
+    ResumePlan,
+    RetryFailed,
+    SetFailureMode,
+    SetMaxParallel,
+)
 from engine.core.records import INTERRUPTED, retries_among
 from engine.core.scheduler import Scheduler
 from engine.core.state import Outcome, RunPhase, TaskState
 from engine.plan.model import FailureMode
 from engine.store.restore import snapshot_of
-from tests.support.world import World, plan, task
+from tests.support.world import World, plan, subplan, task
 
 FAIL_FAST = FailureMode.FAIL_FAST
 
@@ -154,3 +163,67 @@ def test_settings_are_those_of_before_unless_others_are_given(given: dict[str, o
     after = Scheduler(scheduler.graph, "r", random=Random(0), snapshot=snapshot, **given)  # type: ignore[arg-type]
     assert after.max_parallel == given.get("max_parallel", 3)
     assert after.failure_mode == given.get("failure_mode", FailureMode.CONTINUE_ON_ERROR)
+
+
+# ── subplans ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_subplan_goes_on_where_it_was() -> None:
+    world = World(plan(sub=subplan({"a": "", "b": "a", "c": "b"}), d="sub"))
+    world.start()
+    world.succeed("sub/a")
+    world.admit("sub/b")
+    after = gone_on(world)
+    assert begin(after) == ["PLAN_RESUMED", "TASK_RESET sub/b", "start sub/b#2"]
+    after.succeed("sub/b", "sub/c")
+    assert after.flying == ["d"]
+    records = after.scheduler.snapshot().tasks[0].attempts
+    assert [(record.number, record.error) for record in records] == [(1, None)]
+
+
+def test_a_subplan_whose_last_task_had_ended_ends() -> None:
+    world = World(plan(sub=subplan({"a": ""}), d="sub"))
+    world.start()
+    world.succeed("sub/a")
+    events = world.events
+    last = next(place for place, event in enumerate(events) if event.type == "TASK_COMPLETED")
+    del events[last + 1 :]  # the end of the engine came between the two
+    assert begin(gone_on(world)) == ["PLAN_RESUMED", "TASK_COMPLETED sub", "start d#1"]
+
+
+def test_a_subplan_that_was_being_stopped_ends_stopped() -> None:
+    world = World(plan(sub=subplan({"a": "", "b": "a"}), d=""))
+    world.start()
+    world.admit("sub/a")
+    world.order(CancelTask, "sub")
+    after = gone_on(world)
+    assert after.states == {"sub": "cancelled", "sub/a": "cancelled", "sub/b": "cancelled", "d": "ready"}
+    assert after.flying == ["d"]
+
+
+def test_a_back_off_of_a_subplan_is_over_with_the_engine() -> None:
+    world = World(plan(sub=subplan({"a": "", "b": "a"}, retry=1)))
+    world.start()
+    world.fail("sub/a")
+    after = gone_on(world)
+    assert after.states["sub"] == "running"
+    assert after.flying == ["sub/a"]
+    after.fail("sub/a")
+    assert after.states["sub"] == "failed"  # the one retry was used up before
+
+
+def test_slots_mode_pause_and_hold_of_a_subplan_are_kept() -> None:
+    world = World(plan(sub=subplan({"a": "", "b": "", "deep": subplan({"x": ""})}, slots=1)))
+    world.start()
+    world.send(SetMaxParallel(slots=3, scope=1))
+    world.send(SetFailureMode(mode=FAIL_FAST, scope=2))
+    world.send(PausePlan(scope=1))
+    world.order(HoldTask, "sub/deep")
+    after = gone_on(world)
+    scopes = after.scheduler.ledger.scopes.all
+    assert (scopes[1].max_parallel, scopes[2].failure_mode) == (3, FAIL_FAST)
+    assert after.flying == []
+    after.send(ResumePlan(scope=1))
+    assert after.flying == ["sub/a", "sub/b"]
+    after.order(ReleaseTask, "sub/deep")
+    assert after.flying == ["sub/a", "sub/b", "sub/deep/x"]

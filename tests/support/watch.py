@@ -119,16 +119,18 @@ class Watch:
 
     def _recount(self) -> tuple[int, ...]:
         """The ends of all tasks that do work, one by one."""
-        nesting = self._graph.nesting
+        nesting, told = self._graph.nesting, self._told
+        excused = [
+            any(told[parent] in (TaskState.SUCCESS, TaskState.SKIPPED) for parent in nesting.around(index))
+            for index in range(len(told))
+        ]
         ends = []
-        for index, state in enumerate(self._told):
-            around = [self._told[parent] for parent in nesting.around(index)]
-            excused = TaskState.SUCCESS in around or TaskState.SKIPPED in around
+        for index, state in enumerate(told):
             if index in nesting.inside:
-                by_itself = state in BAD and state not in [self._told[i] for i in nesting.inside[index]]
-                if by_itself and not excused:
+                inside = [told[inner] for inner in nesting.inside[index] if not excused[inner]]
+                if state in BAD and state not in inside and not excused[index]:
                     ends.append((state, False))
-            elif excused and state in BAD:
+            elif excused[index] and state in BAD:
                 ends.append((TaskState.SKIPPED, state is TaskState.FAILED))
             else:
                 ends.append((state, index in self._tolerated))
