@@ -43,6 +43,11 @@ PROMISED: dict[str, tuple[list[str], int, dict[str, str]]] = {
         },
     ),
     "flaky": ([*QUICK, "--seed", "7"], 0, {"ratings": "skipped", "index": "success"}),
+    "matrix": (
+        QUICK,
+        0,
+        {"unit[3.11,mac]": "success", "unit[3.13,linux]": "success", "report": "success"},
+    ),
     # likewise `power`, after which `network` would have started
     "pause-on-failure": (
         ["--speed", "3"],
@@ -62,6 +67,11 @@ PROMISED: dict[str, tuple[list[str], int, dict[str, str]]] = {
     ),
     "release": (QUICK, 0, {"publish": "success", "announce": "success", "tidy": "success"}),
     "stalling": (QUICK, 0, {"report": "success"}),
+    "subplans": (
+        QUICK,
+        0,
+        {"rollout[eu]/warm-up[3]": "success", "rollout[us]": "success", "announce": "success"},
+    ),
     "wide": ([*QUICK, "--seed", "4", "--max-parallel", "32"], 0, {"report": "success"}),
 }
 
@@ -110,6 +120,34 @@ def test_paused_plan_can_be_mended(tmp_path: Path, capfd: pytest.CaptureFixture[
     code, states, _ = run(["demo", "pause-on-failure", *QUICK], capfd)
     assert code == 0
     assert states["install"] == "success"
+
+
+def said(name: str, options: list[str], task: str, capfd: pytest.CaptureFixture[str]) -> str:
+    """What a task of a sample plan printed."""
+    run(["demo", name, *options], capfd)
+    assert run_command_line(["logs", "last", task]) == 0
+    return capfd.readouterr().out
+
+
+def test_what_goes_from_task_to_task_in_the_matrix(capfd: pytest.CaptureFixture[str]) -> None:
+    odd = ["-p", "greeting=it's $(date) `date` \"\\"]
+    assert said("matrix", odd, "unit[3.12,linux]", capfd).endswith("""it's $(date) `date` "\\\n""")
+    report = said("matrix", ["-p", "release=3.0"], "report", capfd)
+    assert report.startswith("v3.0-")
+    assert report.endswith(": 311 tests passed on mac\n\nfirst line\nsecond line\n")
+
+
+def test_what_comes_back_from_the_subplans(capfd: pytest.CaptureFixture[str]) -> None:
+    assert said("subplans", [], "announce", capfd) == (
+        "live at https://eu.example.org/build-17 and https://us.example.org/build-17\n"
+    )
+
+
+def test_a_part_runs_by_itself(capfd: pytest.CaptureFixture[str]) -> None:
+    part = str(SAMPLES["subplans"].parent / "parts" / "rollout.yaml")
+    assert run(["run", part, "-p", "tag=x"], capfd)[0] == 0
+    assert run_command_line(["check", part]) == 2
+    assert capfd.readouterr().err == f"{part}: param 'tag' needs a value: give it one with -p tag=...\n"
 
 
 def test_wide_plan_is_wide() -> None:
