@@ -5,7 +5,7 @@ Everything is found in one pass and nothing raises; each finding says where in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from pydantic_core import ErrorDetails
@@ -144,6 +144,7 @@ def broken_rules(document: Mapping[str, Any], *, retries: bool = False) -> Itera
         return
     sections = (document.get("defaults"), *_sections(document.get("profiles")))
     retries = retries or any(_retry_limit(section) is not None for section in sections)
+    matrices = {name for name, task in tasks.items() if isinstance(task, Mapping) and "matrix" in task}
     for name, task in tasks.items():
         path = ("tasks", name)
         if isinstance(name, str) and (fault := task_name_fault(name)):
@@ -172,9 +173,25 @@ def broken_rules(document: Mapping[str, Any], *, retries: bool = False) -> Itera
                 if key in task:
                     message = f"a subplan has no {key} of its own: give it to the tasks inside"
                     yield Finding((*path, key), message, key=True)
+        yield from _asked_of_groups(task, path, matrices)
         if "matrix" in task:
             for inner, message, is_key in matrix_faults(str(name), task["matrix"]):
                 yield Finding((*path, "matrix", *inner), message, is_key)
+
+
+def _asked_of_groups(
+    task: Mapping[str, Any], path: tuple[str, str], matrices: Collection[str]
+) -> Iterator[Finding]:
+    """What needs ask of a matrix: that its tasks fail one and all is hardly ever what is meant."""
+    key = "needs" if "needs" in task else "depends_on"
+    needs = task.get(key) if matrices else None
+    for name, condition in needs.items() if isinstance(needs, Mapping) else ():
+        if name in matrices and condition in (Condition.FAILED, Condition.SKIPPED):
+            message = (
+                f"{quoted(name)} is a matrix, of which only success and finished can be asked;"
+                " a subplan with a matrix in it fails as one"
+            )
+            yield Finding((*path, key, name), message)
 
 
 def _sections(profiles: object) -> Iterable[object]:

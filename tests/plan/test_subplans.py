@@ -342,6 +342,7 @@ GRAPHS = {
     "a: {run: x, matrix: {n: ['1']}, needs: [b]}\n  b: {run: x, needs: ['a[1]']}": (
         "2:43: cycle: a -> b -> a[1] -> a (each needs the next)"
     ),
+    "a: {run: x, matrix: {n: ['1']}}\n  b: {run: x, needs: {a: failed}}": "3:26: 'a' is a matrix, of which only success and finished can be asked; a subplan with a matrix in it fails as one",
     "a: {run: x, matrix: {n: ['1']}, needs: [a]}": "2:43: task 'a' needs itself",
     "a: {run: x, matrix: {n: ['1']}}\n  b: {run: x, needs: ['a[2]']}": "3:23: unknown task 'a[2]', did you mean 'a[1]'?",
 }  # fmt: skip
@@ -363,7 +364,7 @@ LOOKUPS = {
     "b: {needs: [a], run: 'x ${{ tasks.mm.outputs.k }}'}": "unknown task 'mm', did you mean 'm'?",
     "b: {needs: [m], run: 'x ${{ tasks.m[2].outputs.k }} ${{ tasks.a.outputs.k }}'}": None,
     "b: {needs: [m], env: {A: '${{ tasks.a.outputs.k }}'}, run: x}": None,
-    "b: {needs: {m: failed}, run: 'x ${{ tasks.m[1].outputs.k }}'}": None,
+    "b: {needs: {m: finished}, run: 'x ${{ tasks.m[1].outputs.k }}'}": None,
     "b: {needs: [b], run: 'x ${{ tasks.a.outputs.k }}'}": "task 'a' is not among the needs of 'b', so it may not have ended",
 }  # fmt: skip
 
