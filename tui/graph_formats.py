@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from engine.plan.graph import Graph
-from engine.plan.model import Condition, Need, Task
+from engine.plan.model import Condition, Need, Plan, Task
 from engine.view.text import one_line
 from engine.view.timing import short
 from tui.marks import MODE_WORDS, counted
@@ -24,14 +25,20 @@ def as_text(graph: Graph) -> str:
 
 def as_dry_run(graph: Graph) -> str:
     """The same, with what each task would run and under which limits."""
-    home = graph.plan.directory
-    return "\n".join(_by_wave(graph, lambda task: _work(task, home)))
+    return "\n".join(_by_wave(graph, lambda task: _work(task, graph.plan)))
 
 
 def as_mermaid(graph: Graph) -> str:
-    """A Mermaid flowchart; needs that ask for another end than success are dotted and say which."""
+    """A Mermaid flowchart with subplans as subgraphs. Needs that ask for another end than success are dotted
+    and say which."""
     lines = ["flowchart LR"]
-    lines += [f'    t{index}["{_mermaid_text(task.name)}"]' for index, task in enumerate(graph.plan.tasks)]
+    for depth, index, task in _nested(graph):
+        indent = "    " * (depth + 1)
+        if task is None:
+            lines.append(f"{indent}end")
+        else:
+            word = "" if task.plan is None else "subgraph "
+            lines.append(f'{indent}{word}t{index}["{_mermaid_text(task.name)}"]')
     for index, needed, need in _needs(graph):
         arrow = "-->" if need.condition is Condition.SUCCESS else f"-. {need.condition} .->"
         lines.append(f"    t{needed} {arrow} t{index}")
@@ -39,9 +46,19 @@ def as_mermaid(graph: Graph) -> str:
 
 
 def as_dot(graph: Graph) -> str:
-    """A Graphviz digraph; needs that ask for another end than success are dashed and say which."""
+    """A Graphviz digraph with subplans as clusters. Needs that ask for another end than success are dashed
+    and say which."""
     lines = [f"digraph {_dot_text(graph.plan.name)} {{", "    rankdir=LR;", "    node [shape=box];"]
-    lines += [f"    t{index} [label={_dot_text(task.name)}];" for index, task in enumerate(graph.plan.tasks)]
+    for depth, index, task in _nested(graph):
+        indent = "    " * (depth + 1)
+        if task is None:
+            lines.append(f"{indent}}}")
+            continue
+        if task.plan is not None:
+            lines.append(f"{indent}subgraph cluster_{index} {{")
+            indent += "    "
+        folder = "" if task.plan is None else ", shape=folder"
+        lines.append(f"{indent}t{index} [label={_dot_text(task.name)}{folder}];")
     for index, needed, need in _needs(graph):
         special = need.condition is not Condition.SUCCESS
         style = f' [style=dashed, label="{need.condition}"]' if special else ""
@@ -50,8 +67,8 @@ def as_dot(graph: Graph) -> str:
 
 
 def as_json(graph: Graph) -> str:
-    """One object: schema, name, tasks (name, index, type, needs, priority), waves and critical_path
-    (each by task name)."""
+    """One object: schema, name, params, tasks (name, index, type, needs, priority, group and matrix, the
+    subplan that each belongs to), subplans, waves and critical_path (each by task name)."""
     plan = graph.plan
     names = [task.name for task in plan.tasks]
     tasks: list[dict[str, Any]] = [
@@ -62,6 +79,9 @@ def as_json(graph: Graph) -> str:
             "needs": {need.task: need.condition.value for need in task.needs},
             "priority": task.priority,
             "description": task.description,
+            "group": task.group,
+            "matrix": task.matrix or {},
+            "subplan": plan.subplans[task.scope - 1].name if task.scope else None,
         }
         for index, task in enumerate(plan.tasks)
     ]
@@ -70,7 +90,17 @@ def as_json(graph: Graph) -> str:
         "name": plan.name,
         "failure_mode": plan.failure_mode.value,
         "max_parallel": plan.max_parallel,
+        "params": plan.params,
         "tasks": tasks,
+        "subplans": [
+            {
+                "name": subplan.name,
+                "source": subplan.source,
+                "failure_mode": subplan.failure_mode.value,
+                "max_parallel": subplan.max_parallel,
+            }
+            for subplan in plan.subplans
+        ],
         "waves": [[names[index] for index in wave] for wave in graph.waves],
         "critical_path": [names[index] for index in graph.critical_path()],
     }
@@ -92,9 +122,28 @@ def _needs(graph: Graph) -> Iterator[tuple[int, int, Need]]:
             yield index, graph.index_of[need.task], need
 
 
+def _nested(graph: Graph) -> Iterator[tuple[int, int, Task | None]]:
+    """The tasks as (depth, index, task) in plan order, and where a subplan ends the task that stands for it
+    once more, as None."""
+    plan = graph.plan
+    around: list[tuple[int, int]] = []  # the subplans that are open: number of the scope, index of the task
+    numbers = {subplan.task: number for number, subplan in enumerate(plan.subplans, 1)}
+    for index, task in enumerate(plan.tasks):
+        while around and around[-1][0] != task.scope:
+            yield len(around) - 1, around.pop()[1], None
+        yield len(around), index, task
+        if index in numbers:
+            around.append((numbers[index], index))
+    while around:
+        yield len(around) - 1, around.pop()[1], None
+
+
 def _by_wave(graph: Graph, detail: Callable[[Task], Iterable[str]]) -> Iterator[str]:
     plan = graph.plan
     extent = f"{counted(len(plan.tasks), 'task')} in {counted(len(graph.waves), 'wave')}"
+    if plan.subplans:
+        extent += f" and {counted(len(plan.subplans), 'subplan')}"
+    sizes = Counter(task.group for task in plan.tasks)
     slots = counted(plan.max_parallel, "slot")
     yield f"{one_line(plan.name)}: {extent}, {slots}, {MODE_WORDS[plan.failure_mode]}"
     for number, wave in enumerate(graph.waves, 1):
@@ -103,20 +152,36 @@ def _by_wave(graph: Graph, detail: Callable[[Task], Iterable[str]]) -> Iterator[
         yield ""
         yield f"wave {number}"
         for task in tasks:
-            needs = ", ".join(map(_need_text, task.needs))
+            needs = ", ".join(_needs_texts(graph, task, sizes))
             yield f"  {one_line(task.name).ljust(width)}  {f'needs {needs}' if needs else ''}".rstrip()
             for line in detail(task):
                 yield f"      {one_line(line)}"
 
 
-def _need_text(need: Need) -> str:
-    condition = "" if need.condition is Condition.SUCCESS else f" ({need.condition})"
-    return f"{one_line(need.task)}{condition}"
+def _needs_texts(graph: Graph, task: Task, sizes: Mapping[str | None, int]) -> Iterator[str]:
+    """Each need in a few words; one for a matrix that is needed as a whole. sizes: by the name of a group."""
+    asked = Counter(
+        (graph.plan.tasks[graph.index_of[need.task]].group, need.condition) for need in task.needs
+    )
+    told: set[str] = set()
+    for need in task.needs:
+        condition = "" if need.condition is Condition.SUCCESS else f" ({need.condition})"
+        group = graph.plan.tasks[graph.index_of[need.task]].group
+        if group is None or asked[group, need.condition] < sizes[group]:
+            yield f"{one_line(need.task)}{condition}"
+        elif group not in told:
+            told.add(group)
+            yield f"all {sizes[group]} of {one_line(group)}{condition}"
 
 
-def _work(task: Task, home: str) -> Iterator[str]:
-    """What the task would do, and its limits. home: the plan's own directory, which goes without saying."""
-    if task.simulate is not None:
+def _work(task: Task, plan: Plan) -> Iterator[str]:
+    """What the task would do, and its limits. The directory of its own plan goes without saying."""
+    home = plan.subplans[task.scope - 1].directory if task.scope else plan.directory
+    if task.plan is not None:
+        yield f"plan {task.plan}"
+    elif task.python is not None:
+        yield f"python {task.python}"
+    elif task.simulate is not None:
         yield f"simulate {short(task.simulate.duration)}"
     elif isinstance(task.run, str):
         yield from (f"$ {line}" for line in task.run.splitlines() if line.strip())

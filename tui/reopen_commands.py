@@ -68,26 +68,25 @@ def resume(run: str, **options: Any) -> int:
 def retry(run: str, task: str | None, downstream: bool, **options: Any) -> int:
     """Run a task of an earlier run again; without TASK all that failed.
 
-    What they alone had blocked runs as well.
+    What they alone had blocked runs as well. TASK may be a matrix: all its tasks run again.
     """
     from engine.core.inputs import Command, RetryFailed, RetryTask
+    from engine.plan.graph import Graph
 
     if downstream and task is None:
         raise click.UsageError("--downstream needs a TASK")
     with open_history() as history:
         record = find(history, run)
-        names = [each.name for each in history.plan(record.run_id).tasks]
+        indices = [] if task is None else Graph(history.plan(record.run_id)).group(task)
     name = short_id(record.run_id)
-    if task is not None and task not in names:
+    if task is not None and not indices:
         raise click.UsageError(f"there is no task {task!r} in run {name}")
     was_cut_off = record.outcome in _CUT_OFF and task is None and not record.failed
     if was_cut_off or (record.outcome is None and (record.holder is None or record.holder.is_gone)):
         word = record.outcome or "interrupted"
         raise click.ClickException(f"run {name} was {word}; to go on with it: plandeck resume {name}")
-    command: Command = RetryFailed()
-    if task is not None:
-        command = RetryTask(index=names.index(task), downstream=downstream)
-    return _go_on(record, (command,), **options)
+    commands: list[Command] = [RetryTask(index=index, downstream=downstream) for index in indices]
+    return _go_on(record, commands or [RetryFailed()], **options)
 
 
 def _go_on(

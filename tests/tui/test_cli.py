@@ -169,6 +169,27 @@ def test_every_fault_is_printed_with_its_place(call: Cli, bad: Path, command: st
     assert places == ["2:15", "4:11", f"5:{BAD.splitlines()[4].index('biuld') + 1}"]
 
 
+def test_params_of_check_and_graph(call: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text("params: {version: {}}\ntasks: {a: {run: 'x ${{ params.version }}'}}")
+    missing = f"{path}: param 'version' needs a value: give it one with -p version=...\n"
+    assert call("check", path) == (2, "", missing)
+    assert call("check", path, "-p", "version=") == (0, f"{path}: fine, 1 task\n", "")
+    assert call("graph", path, "-p", "version=a=b")[0] == 0
+    unknown = f"{path}: there is no param 'versoin', did you mean 'version'?\n"
+    assert call("check", path, "-p", "version=1", "-p", "versoin=2") == (2, "", unknown)
+    for wrong in ("version", "=x"):
+        code, _, err = call("check", path, "-p", wrong)
+        assert code == 2
+        assert f"{wrong!r} must be NAME=VALUE" in err
+
+
+def test_check_counts_subplans(call: Cli, good: Path) -> None:
+    outer = good.with_name("outer.yaml")
+    outer.write_text("tasks: {a: {plan: good.yaml}}")
+    assert call("check", outer) == (0, f"{outer}: fine, 3 tasks, 1 subplan\n", "")
+
+
 def test_check_goes_on_after_a_bad_plan(call: Cli, good: Path, bad: Path) -> None:
     code, out, err = call("check", bad, good)
     assert code == 2

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -149,6 +150,28 @@ def test_failure_is_1_and_the_last_thing_said(plan: Write, capfd: pytest.Capture
     assert Path(end[3].removeprefix("    whole log: ")).read_bytes() == b"before\nit [red]broke\n"
     assert end[-2].startswith("To run what failed again: plandeck retry ")
     assert end[-1] == f"To run it again: plandeck run {path} --max-parallel 2"
+
+
+def test_params_reach_the_tasks_and_the_hint(plan: Write, capfd: pytest.CaptureFixture[str]) -> None:
+    path = plan(
+        "params: {word: x, n: '1'}\ntasks: {one: {run: 'echo ${{ params.word }}${{ params.n }}; exit 3'}}"
+    )
+    assert run_command_line(["run", str(path), "-p", "word=it's = $(x)", "--param", "n=2"]) == 1
+    end = capfd.readouterr().out.splitlines()
+    assert "    │ it's = $(x)2" in end
+    assert end[-1].startswith(f"To run it again: plandeck run {path} ")
+    assert shlex.split(end[-1])[-2:] == ["--param=word=it's = $(x)", "--param=n=2"]
+
+
+def test_a_matrix_is_retried_as_one(plan: Write, capfd: pytest.CaptureFixture[str]) -> None:
+    path = plan("tasks: {unit: {run: 'exit 3', matrix: {n: [1, 2]}, skip_on_failure: true}, other: {run: x}}")
+    assert run_command_line(["run", str(path)]) == 1
+    capfd.readouterr()
+    assert run_command_line(["retry", "last", "unit", "--json"]) == 1
+    events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [event["task"] for event in events if event["type"] == "TASK_RESET"] == ["unit[1]", "unit[2]"]
+    assert run_command_line(["retry", "last", "nobody"]) == 2
+    assert "there is no task 'nobody'" in capfd.readouterr().err
 
 
 def test_missing_command_is_a_failed_task(plan: Write, capfd: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from engine.plan.graph import Graph
-from engine.plan.model import Condition, Need, Plan, Retry, Simulation, Task
+from engine.plan.model import Condition, Need, Plan, Retry, Simulation, Subplan, Task
 from tui.cli import GRAPH_FORMATS
 from tui.graph_formats import FORMATS, as_dot, as_dry_run, as_json, as_mermaid, as_text
 
@@ -119,3 +119,79 @@ def test_empty_plan_has_a_graph_in_every_format() -> None:
 
 def test_command_line_offers_every_format() -> None:
     assert tuple(FORMATS) == GRAPH_FORMATS
+
+
+NESTED = Graph(
+    Plan(
+        name="nested",
+        params={"v": "1"},
+        directory="/plans",
+        tasks=(
+            Task(name="u[1]", group="u", matrix={"n": "1"}, python="m:f"),
+            Task(name="u[2]", group="u", matrix={"n": "2"}, run="x"),
+            Task(name="p", plan="parts/p.yaml", needs=(Need("u[1]"), Need("u[2]"))),
+            Task(name="p/q", plan="q.yaml", scope=1),
+            Task(name="p/q/a", run="x", scope=2, working_dir="/plans/parts"),
+            Task(name="p/z", run="x", scope=1, needs=(Need("p/q", Condition.FINISHED),)),
+            Task(name="z", run="x", needs=(Need("u[2]", Condition.FINISHED), Need("p"))),
+        ),
+        subplans=(
+            Subplan(name="p", task=2, parent=0, directory="/plans/parts", source="/plans/parts/p.yaml"),
+            Subplan(name="p/q", task=3, parent=1, directory="/plans/parts"),
+        ),
+    )
+)
+
+
+def test_a_matrix_that_is_needed_as_a_whole_is_one_need() -> None:
+    lines = as_text(NESTED).splitlines()
+    assert lines[0] == "nested: 7 tasks in 6 waves and 2 subplans, 4 slots, fail-fast"
+    assert "  p  needs all 2 of u" in lines
+    assert "  z  needs u[2] (finished), p" in lines
+
+
+def test_dry_run_of_all_kinds() -> None:
+    lines = [line.strip() for line in as_dry_run(NESTED).splitlines()]
+    assert lines[lines.index("u[1]") + 1] == "python m:f"
+    assert lines[lines.index("p  needs all 2 of u") + 1] == "plan parts/p.yaml"
+    assert lines[lines.index("p/q/a") + 1 :][:2] == ["$ x", ""]  # its directory goes without saying
+
+
+def test_subplans_are_subgraphs() -> None:
+    assert as_mermaid(NESTED).splitlines()[1:10] == [
+        '    t0["u#91;1#93;"]',
+        '    t1["u#91;2#93;"]',
+        '    subgraph t2["p"]',
+        '        subgraph t3["p/q"]',
+        '            t4["p/q/a"]',
+        "        end",
+        '        t5["p/z"]',
+        "    end",
+        '    t6["z"]',
+    ]
+
+
+def test_subplans_are_clusters() -> None:
+    assert as_dot(NESTED).splitlines()[5:14] == [
+        "    subgraph cluster_2 {",
+        '        t2 [label="p", shape=folder];',
+        "        subgraph cluster_3 {",
+        '            t3 [label="p/q", shape=folder];',
+        '            t4 [label="p/q/a"];',
+        "        }",
+        '        t5 [label="p/z"];',
+        "    }",
+        '    t6 [label="z"];',
+    ]
+
+
+def test_json_tells_what_belongs_together() -> None:
+    whole = json.loads(as_json(NESTED))
+    assert whole["params"] == {"v": "1"}
+    assert [task["subplan"] for task in whole["tasks"]] == [None, None, None, "p", "p/q", "p", None]
+    assert [task["group"] for task in whole["tasks"]][:3] == ["u", "u", None]
+    assert whole["tasks"][0]["matrix"] == {"n": "1"}
+    assert [(each["name"], each["source"]) for each in whole["subplans"]] == [
+        ("p", "/plans/parts/p.yaml"),
+        ("p/q", None),
+    ]
