@@ -353,6 +353,9 @@ class Runner:
 
     def _land(self, flight: Flight, outcome: AttemptOutcome) -> None:
         attempt = flight.attempt
+        if self._mask is not None:
+            for key in self._mask.hidden_in(outcome.outputs or {}):
+                flight.log.write(f"plandeck: the output {key} holds a secret and is not passed on\n".encode())
         flight.log.close()
         del self.flights[attempt.index]
         if outcome.kind is OutcomeKind.FAILED:

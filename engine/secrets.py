@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 import msgspec
 from msgspec.structs import replace
 
-from engine.core.inputs import AttemptFinished, AttemptStarted, Input
+from engine.core.inputs import AttemptFinished, AttemptOutcome, AttemptStarted, Input
 from engine.errors import Fault, PlanInvalid
 from engine.plan.model import Plan
 from engine.plan.spelling import quoted
@@ -77,12 +77,22 @@ class Mask:
             done += (data[position : match.start()], MASK.encode())
             position = match.end()
 
+    def _outcome(self, outcome: AttemptOutcome) -> AttemptOutcome:
+        """An output that holds a secret is not passed on: masked it would be worth nothing."""
+        outputs, hidden = outcome.outputs or {}, self.hidden_in(outcome.outputs or {})
+        left = {key: value for key, value in outputs.items() if key not in hidden}
+        return _changed(outcome, error=self.text(outcome.error), outputs=left or None)
+
     def _partial(self, data: bytes) -> Iterator[int]:
         """Where a secret may begin that the data does not hold to its end."""
         for match in self._begins.finditer(data, max(0, len(data) - self._longest + 1)):
             rest = data[match.start() :]
             if any(len(spelled) > len(rest) and spelled.startswith(rest) for spelled in self._spelled):
                 yield match.start()
+
+    def hidden_in(self, outputs: Mapping[str, str]) -> list[str]:
+        """The keys of the outputs that hold a secret."""
+        return [key for key, value in outputs.items() if self.hides(value)]
 
     def input(self, given: Input) -> Input:
         """The same command or report with its texts masked: the core never hears of a secret."""

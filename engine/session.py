@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import anyio
 from msgspec.structs import replace
@@ -21,7 +22,7 @@ from engine.core.inputs import Command, HookFinished, Now
 from engine.core.records import Snapshot
 from engine.core.scheduler import Scheduler
 from engine.dispatch.base import TaskDispatcher
-from engine.dispatch.local import LocalDispatcher
+from engine.dispatch.executors import Executors, open_executors
 from engine.handle import PlanResult
 from engine.identity import new_run_id
 from engine.logs import AttemptLog, attempt_log_path
@@ -117,6 +118,7 @@ async def open_run(
     run_id: str | None = None,
     past: Sequence[Event] = (),
     journal: Callable[[Sequence[Event]], None] | None = None,
+    callables: Mapping[str, Callable[..., Any]] | None = None,
 ) -> AsyncIterator[Run]:
     """Run a plan for as long as the block lasts.
 
@@ -127,12 +129,48 @@ async def open_run(
     and to foretell the end. run_id: of its own accord a random one. past: the events of the same run
     until its engine ended: it goes on from there.
     journal: called with the events of each turn before anything that depends on them is started.
+    callables: functions to be called in this process, by what the `python` of tasks says; all others are
+    called in workers.
 
     Leaving the block cancels what still runs and returns when nothing of it is left, also when the
     block is left by an exception or is being cancelled. Raises `PlanInvalid` before anything starts,
     and `RuntimeError` from a defect of the engine itself. Should this process be killed, nobody stops
     what runs, unless `engine.host.launcher.launch` was called first of all.
     """
+    opened = open_executors(plan, speed=speed, seed=seed, dispatchers=dispatchers, callables=callables)
+    async with (
+        opened as executors,
+        run_on(
+            executors,
+            plan,
+            max_parallel=max_parallel,
+            failure_mode=failure_mode,
+            seed=seed,
+            directory=directory,
+            durations=durations,
+            run_id=run_id,
+            past=past,
+            journal=journal,
+        ) as run,
+    ):
+        yield run
+
+
+@asynccontextmanager
+async def run_on(
+    executors: Executors,
+    plan: Plan,
+    *,
+    max_parallel: int | None = None,
+    failure_mode: FailureMode | None = None,
+    seed: int | None = None,
+    directory: Path | None = None,
+    durations: Sequence[float | None] | None = None,
+    run_id: str | None = None,
+    past: Sequence[Event] = (),
+    journal: Callable[[Sequence[Event]], None] | None = None,
+) -> AsyncIterator[Run]:
+    """As `open_run`, on executors that somebody else has opened."""
     run_id = run_id or new_run_id()
     graph = Graph(plan)
     mask = mask_for(plan, os.environ)
@@ -166,8 +204,6 @@ async def open_run(
     def outputs_path(index: int, number: int) -> str:
         return f"{outputs_folder}/{index:06}-{number}"
 
-    local = LocalDispatcher(speed=speed, seed=seed)
-    executors = {"local": local, **(dispatchers or {})}
     runner = Runner(scheduler, executors, stream, clock, open_log, outputs_path, mask)
 
     def life(index: int) -> float:

@@ -30,7 +30,7 @@ class AttemptEnvironment:
         """
         task = attempt.task
         try:
-            common = self._shared(attempt.plan, attempt.run_id)
+            common = self.shared(attempt.plan, attempt.run_id)
             own = _encoded(task.env) if task.env else {}
             own[b"PLANDECK_TASK"] = os.fsencode(task.name)
         except ValueError as error:
@@ -43,7 +43,8 @@ class AttemptEnvironment:
             own[b"PLANDECK_RUN_ID"] = attempt.run_id.encode()
         return common, own
 
-    def _shared(self, plan: Plan, run_id: str) -> Environment:
+    def shared(self, plan: Plan, run_id: str = "") -> Environment:
+        """What all the tasks of a run share. Raises ValueError."""
         common = self._common
         if common is None or common[0] is not plan or common[1] != run_id:
             shared = self._inherited | _encoded(plan.env) | {b"PLANDECK_RUN_ID": run_id.encode()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,13 +13,14 @@ import anyio
 
 from engine.core.events import Event
 from engine.dispatch.base import TaskDispatcher
+from engine.dispatch.executors import open_executors
 from engine.errors import StoreError
 from engine.host.launcher import hold
 from engine.identity import new_run_id
 from engine.plan.model import NO_HOOKS, FailureMode, Plan
 from engine.program_log import program_log
 from engine.secrets import Mask, mask_for
-from engine.session import Run, open_run
+from engine.session import Run, run_on
 from engine.store.history import History
 from engine.store.journal import Journal
 from engine.store.lock import RunHeld, RunLock
@@ -84,7 +85,11 @@ async def open_kept_run(
     run_id = new_run_id()
     refused: str | None = None
     journal: Journal | None = None
-    with ExitStack() as held:
+    async with AsyncExitStack() as held:
+        executors = await held.enter_async_context(
+            # before anything is kept: a plan that cannot be run leaves nothing
+            open_executors(plan, speed=speed, seed=seed, dispatchers=dispatchers)
+        )
         try:
             hold(held.enter_context(RunLock(run_directory(state, run_id))).fileno())
             journal = held.enter_context(
@@ -103,14 +108,13 @@ async def open_kept_run(
         folder = run_directory(state, run_id)
         tell = held.enter_context(program_log(folder, run_id, verbose=verbose, mask=mask))
         async with (
-            open_run(
+            run_on(
+                executors,
                 plan,
                 max_parallel=max_parallel,
                 failure_mode=failure_mode,
                 seed=seed,
-                speed=speed,
                 directory=folder,
-                dispatchers=dispatchers,
                 durations=_expected(state, plan, speed),
                 run_id=run_id,
                 journal=_each(journal.commit, tell) if journal else tell,
@@ -137,7 +141,7 @@ async def reopen_run(
     the run, and `StoreError` if there is no such run or it cannot be read.
     """
     state = state or state_directory()
-    with ExitStack() as held:
+    async with AsyncExitStack() as held:
         lock = RunLock(run_directory(state, run_id))
         await _acquire(lock, on_wait)
         held.callback(lock.release)
@@ -147,14 +151,17 @@ async def reopen_run(
         folder = run_directory(state, run_id)
         mask = mask_for(journal.plan, os.environ)
         tell = held.enter_context(program_log(folder, run_id, verbose=verbose, mask=mask))
+        plan = journal.plan
+        executors = await held.enter_async_context(
+            open_executors(plan, speed=speed, seed=seed, dispatchers=dispatchers, check=False)
+        )
         async with (
-            open_run(
-                journal.plan,
+            run_on(
+                executors,
+                plan,
                 seed=seed,
-                speed=speed,
                 directory=folder,
-                dispatchers=dispatchers,
-                durations=_expected(state, journal.plan, speed),
+                durations=_expected(state, plan, speed),
                 run_id=run_id,
                 past=past,
                 journal=_each(journal.commit, tell),

@@ -146,6 +146,10 @@ class DefaultsSection(Section):
         default=None, description="Where it runs, relative to the plan's own directory."
     )
     shutdown: ShutdownSection | None = Field(default=None, description="How it is stopped.")
+    interpreter: Text | None = Field(
+        default=None,
+        description="The Python that calls the functions of `python` tasks: a program, or a path.",
+    )
     executor: Executor | None = Field(default=None, description="Where it is run.")
 
 

@@ -93,13 +93,14 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     run: a string is given to `sh -c`, a tuple is an argv. python: "module:callable". plan: the file of
     the subplan that it stands for, as it was written; it runs nothing itself. arguments: what the
-    callable is called with. timeout: seconds an attempt, None for no limit. stall_after: seconds, None
-    for never. working_dir: absolute, unless it holds a reference: then from the directory of its scope.
-    env: over that of its scope. scope: number of the plan that it belongs to, 0 for the one that is run,
-    n for `Plan.subplans[n - 1]`. group: the name that it shares with the other members of its matrix,
-    None for a task of its own. matrix: by key, what this member of a matrix has. line: where it stands
-    in its file, 0 if it came from elsewhere. given: the settings that it has itself, "timeout" or
-    "retry.limit"; the others come from the levels that the `origins` of its plan name.
+    callable is called with. interpreter: the Python that calls it, None for the one that runs plandeck.
+    timeout: seconds an attempt, None for no limit. stall_after: seconds, None for never. working_dir:
+    absolute, unless it holds a reference: then from the directory of its scope. env: over that of its
+    scope. scope: number of the plan that it belongs to, 0 for the one that is run, n for
+    `Plan.subplans[n - 1]`. group: the name that it shares with the other members of its matrix, None for a
+    task of its own. matrix: by key, what this member of a matrix has. line: where it stands in its file, 0
+    if it came from elsewhere. given: the settings that it has itself, "timeout" or "retry.limit"; the
+    others come from the levels that the `origins` of its plan name.
 
     The text in run, arguments, working_dir and env may hold references (`engine.plan.references`); for
     each attempt a dispatcher is given a task without (`engine.plan.rendering`).
@@ -121,6 +122,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] | None = None
     working_dir: str | None = None
     shutdown: Shutdown = DEFAULT_SHUTDOWN
+    interpreter: str | None = None
     executor: str = "local"
     description: str = ""
     scope: int = 0

@@ -92,6 +92,7 @@ class _Defaults:
         self.stall_measure = given.stall_measure or StallMeasure.SILENCE
         self.priority = PRIORITY if given.priority is None else given.priority
         self.working_dir = self.folder(given.working_dir, directory)
+        self.interpreter = self.program(given.interpreter)
         self.executor = given.executor or "local"
         self.skip_on_failure = bool(given.skip_on_failure)
 
@@ -128,6 +129,7 @@ class _Defaults:
             env=section.env,
             working_dir=self.folder(section.working_dir, self.working_dir),
             shutdown=self.shutdown(section.shutdown, self.default_shutdown),
+            interpreter=self.program(section.interpreter) or self.interpreter,
             executor=section.executor or self.executor,
             description=section.description or "",
             line=line,
@@ -156,6 +158,10 @@ class _Defaults:
 
     def shutdown(self, given: ShutdownSection | None, default: Shutdown) -> Shutdown:
         return default if given is None else replace(default, **_given(given))
+
+    def program(self, given: str | None) -> str | None:
+        """A bare name is looked for where programs are."""
+        return str(self.directory / given) if given and "/" in given else given
 
     def folder(self, given: str | None, default: str) -> str:
         if given and OPENING in given:

@@ -1,0 +1,43 @@
+"""The executors of a run: a dispatcher for each name, entered before the run begins, left after its end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from engine.dispatch.base import TaskDispatcher
+from engine.dispatch.local import LocalDispatcher
+from engine.plan.model import Plan
+
+
+class Executors(dict[str, TaskDispatcher]):
+    """By name. They are ready for use."""
+
+
+@asynccontextmanager
+async def open_executors(
+    plan: Plan,
+    *,
+    speed: float = 1.0,
+    seed: int | None = None,
+    dispatchers: Mapping[str, TaskDispatcher] | None = None,
+    callables: Mapping[str, Callable[..., Any]] | None = None,
+    check: bool = True,
+) -> AsyncIterator[Executors]:
+    """speed, seed, callables: of the built-in executor "local". dispatchers: others, over the built-in ones;
+    one that is an asynchronous context manager is entered here. check: the calls of `python` tasks.
+
+    Raises `PlanInvalid` for calls that cannot be made as the plan says.
+    """
+    async with AsyncExitStack() as entered:
+        executors = Executors(dispatchers or {})
+        if "local" not in executors:
+            local = LocalDispatcher(speed=speed, seed=seed, callables=callables)
+            executors["local"] = local
+        for dispatcher in executors.values():
+            if isinstance(dispatcher, AbstractAsyncContextManager):
+                await entered.enter_async_context(dispatcher)
+            if check and isinstance(dispatcher, LocalDispatcher):
+                await dispatcher.prepare(plan)
+        yield executors
