@@ -53,6 +53,7 @@ SETTINGS: dict[str, list[tuple[object, object]]] = {
         (name, number) for name, number in (("INT", 2), ("HUP", 1), ("QUIT", 3), ("USR1", 10), ("INT", 2))
     ],
     "shutdown.grace": [(f"{number}s", float(number)) for number in (1, 2, 3, 4, 5)],
+    "interpreter": [(f"bin/python{number}", f"/plans/bin/python{number}") for number in range(5)],
     "executor": [("local", "local")] * 5,
 }
 
@@ -78,6 +79,7 @@ BUILT_IN: dict[str, object] = {
     "working_dir": "/plans",
     "shutdown.signal": 15,
     "shutdown.grace": 10.0,
+    "interpreter": None,
     "executor": "local",
 }
 
