@@ -24,7 +24,7 @@ help:
 	@echo 'make test         set up, and run the tests'
 	@echo 'make check        format, lint, types, import contracts'
 	@echo 'make coverage     the tests, measured; the engine must stay at 97 % or more'
-	@echo 'make integration  the tests that drive the real command in a real terminal (needs tmux)'
+	@echo 'make integration  the tests that drive the real command in a real terminal, and Prometheus (needs tmux, prometheus)'
 	@echo 'make soak         the property tests with many more examples, and all that takes minutes'
 	@echo 'make bench        measure against peers'
 	@echo 'make format       let ruff put everything in order'
@@ -65,9 +65,11 @@ coverage: $(TESTS)
 	$(BIN)/coverage report --include='engine/*' --fail-under=97
 
 integration: $(TESTS)
-	@command -v tmux >/dev/null || \
-		{ apt-get update --quiet && apt-get install --yes --no-install-recommends tmux; } || \
-		{ echo 'make integration needs tmux' >&2; exit 1; }
+	@for program in tmux prometheus; do \
+		command -v $$program >/dev/null || \
+			{ apt-get update --quiet && apt-get install --yes --no-install-recommends $$program; } || \
+			{ echo "make integration needs $$program" >&2; exit 1; }; \
+	done
 	$(BIN)/python -m pytest -m integration
 
 soak: $(TESTS)

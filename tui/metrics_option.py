@@ -23,7 +23,7 @@ class AddressType(click.ParamType[tuple[str, int]]):
         match = _ADDRESS.fullmatch(str(value))
         if match is None or int(match["port"]) > HIGHEST_PORT:
             self.fail(
-                f"{value!r} is no port, nor a host and a port: 9100, 0.0.0.0:9100, [::1]:9100", param, ctx
+                f"{value!r} is no port, nor a host and a port: 9877, 0.0.0.0:9877, [::1]:9877", param, ctx
             )
         return (match["host"] or LOOPBACK).strip("[]"), int(match["port"])
 

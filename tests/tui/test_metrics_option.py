@@ -22,11 +22,11 @@ PLAN = "tasks: {wait: {run: read line < gate}}"
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("9100", ("127.0.0.1", 9100)),
+        ("9877", ("127.0.0.1", 9877)),
         ("0", ("127.0.0.1", 0)),
-        ("0.0.0.0:9100", ("0.0.0.0", 9100)),  # noqa: S104
+        ("0.0.0.0:9877", ("0.0.0.0", 9877)),  # noqa: S104
         ("metrics.example:80", ("metrics.example", 80)),
-        ("[::1]:9100", ("::1", 9100)),
+        ("[::1]:9877", ("::1", 9877)),
     ],
 )
 def test_an_address_is_a_port_or_a_host_and_a_port(text: str, address: tuple[str, int]) -> None:
@@ -34,7 +34,7 @@ def test_an_address_is_a_port_or_a_host_and_a_port(text: str, address: tuple[str
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "-1", "65536", "123456", "::1", "::1:9100", ":9100", "a b:1", "9100/x"]
+    "text", ["", "x", "-1", "65536", "123456", "::1", "::1:9877", ":9877", "a b:1", "9877/x"]
 )
 def test_anything_else_is_refused(text: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["demo", "diamond", f"--metrics={text}"]) == 2
