@@ -171,7 +171,7 @@ def host_run(subject: Plan | str, **settings: Any) -> int:
     from tui.preferences import users_preferences
 
     if settings.get("detach") and not can_detach():
-        raise click.UsageError("--detach is not possible on this system")
+        raise click.UsageError("--detach is not possible here")
     request = Request(
         subject, preferences=users_preferences() if settings.get("console") else None, **settings
     )
