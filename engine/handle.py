@@ -68,6 +68,10 @@ class RunHandle(Protocol):
     def read_only(self) -> bool:
         """Whether `send` refuses everything."""
 
+    @property
+    def is_recording(self) -> bool:
+        """Whether this has been and is shown again: what it ran is no more."""
+
     def now(self) -> Now:
         """The run's present: the `offset` against which elapsed times are shown."""
 

@@ -45,6 +45,7 @@ class Run:
     """
 
     read_only = False
+    is_recording = False
 
     def __init__(
         self,

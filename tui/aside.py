@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from typing import Any, Final
 
 import anyio
-from textual.app import App, SuspendNotSupported
+from textual.app import App
 
 from engine.core.state import RunPhase
 from engine.handle import RunHandle
@@ -30,15 +30,16 @@ WAY_BACK: Final = "plain lines from here; any key brings the console back"
 OVER: Final = "the run is over; any key brings the console back"
 
 
-async def show_plain_lines(app: App[Any], run: RunHandle) -> None:
+async def step_aside(app: App[Any], run: RunHandle, say: Callable[[str], None]) -> None:
     """Give the terminal to plain lines, and take it back when a key is pressed.
 
-    The console goes on behind them and misses nothing. ctrl+c does what it does to plain lines. Raises
-    `SuspendNotSupported` where there is no terminal to give away.
+    The console goes on behind them and misses nothing. ctrl+c does what it does to plain lines. say: told
+    the reason where there is no terminal to give away.
     """
     driver = app._driver
     if not isinstance(driver, TerminalDriver):
-        raise SuspendNotSupported("there is no terminal to print to")
+        say("Plain lines are not possible here: there is no terminal to print to.")
+        return
     with app.suspend(), closing(Teller(style_of(sys.stdout), style_of(sys.stderr))) as teller:
         async with _awaiting_key(driver) as key_pressed, anyio.create_task_group() as group:
             group.start_soon(_tell, run, teller)

@@ -221,6 +221,7 @@ _POSSIBLE: Final[dict[str, Callable[[RunView, Sequence[int]], bool]]] = {
     "plan.retry-failed": lambda view, tasks: bool(view.failures),
     "plan.cancel": lambda view, tasks: view.phase is not RunPhase.COMPLETE,
     "plan.pause": lambda view, tasks: view.phase not in (RunPhase.COMPLETE, RunPhase.CANCELLING),
+    "task.stall": lambda view, tasks: bool(view.stalled),
     "find.trouble": lambda view, tasks: bool(view.failures or view.stalled),
 }
 

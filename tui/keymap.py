@@ -107,6 +107,8 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
         ("stream", "s", "stream", "plain lines", "Plain lines of this run, and back with any key."),
         ("task.log", "l", "log", "log", "Show the log of the selected task."),
         ("task.details", "d", "details", "details", "Its needs, settings and attempts."),
+        ("task.stall", "exclamation_mark", "stall", "why stalled", "What stalled tasks do, and what to do."),
+        ("stall.dismiss", "a", "dismiss_stall", "dismiss", "Dismiss the stall alert until a new stall."),
     )),
     (Group.FIND, Place.RUN, (
         ("find", "slash", "find", "find", "Find: filters tasks, searches tree, log."),
@@ -225,6 +227,7 @@ TROUBLE_HINTS: Final = (
     Hint(("task.log",)),
     Hint(("plan.pause",)),
     Hint(("task.cancel",)),
+    Hint(("task.stall",)),
     Hint(("plan.mode",), "mode"),
     Hint(("commands",), "more"),
     Hint(("task.retry-all",)),
@@ -339,6 +342,7 @@ def effective(remapped: Mapping[str, str] | None = None) -> dict[str, str]:
 
 SHOWN: Final[dict[str, str]] = {
     "question_mark": "?",
+    "exclamation_mark": "!",
     "colon": ":",
     "slash": "/",
     "plus": "+",

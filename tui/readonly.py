@@ -33,6 +33,10 @@ class ReadOnlyRun:
     def run_id(self) -> str:
         return self._run.run_id
 
+    @property
+    def is_recording(self) -> bool:
+        return self._run.is_recording
+
     def now(self) -> Now:
         return self._run.now()
 

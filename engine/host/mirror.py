@@ -29,6 +29,8 @@ class Mirror:
     directory: where the run's logs are.
     """
 
+    is_recording = False
+
     def __init__(self, view: RunView, offset: float, directory: Path) -> None:
         """view: the run as it stands at `offset`."""
         self.graph = view.graph

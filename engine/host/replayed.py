@@ -66,6 +66,7 @@ class ReplayedRun(Mirror):
     """
 
     read_only = True
+    is_recording = True
 
     def __init__(
         self,

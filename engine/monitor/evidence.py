@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -13,22 +14,33 @@ import msgspec
 from engine.handle import RunHandle
 from engine.identity import task_id
 from engine.logs import last_lines
+from engine.plan.model import Plan
+from engine.secrets import Mask
 from engine.view.run_view import RunView
+from engine.view.text import one_line
 from engine.view.timing import short
 
 _PROC: Final = Path("/proc")
 _PID: Final = re.compile(r"pid (\d+)")
+_CPU_TIMES: Final = slice(7, 9)
+"""Where user and system time stand behind the session."""
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+COMMAND_LENGTH: Final = 200
+
 _WAITS_FOR_DEVICE: Final = "D"
 _STOPPED: Final = "T"
 
 
 class ProcessInfo(msgspec.Struct, frozen=True, gc=False):
-    """A process of a task. name: as the kernel has it, at most 15 bytes. state: the kernel's letter."""
+    """A process of a task. name: as the kernel has it, at most 15 bytes. state: the kernel's letter. cpu:
+    seconds of processor time. command: its argv, masked, as one line; "" if it cannot be read."""
 
     pid: int
     parent: int
     name: str
     state: str
+    cpu: float = 0.0
+    command: str = ""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +66,9 @@ def evidence_of(run: RunHandle, view: RunView, index: int, now: float) -> Eviden
     task = view.tasks[index]
     where = task.attempts[-1].where if task.attempts else ""
     leader = _PID.fullmatch(where)
-    processes = _processes_below(int(leader[1])) if leader else ()
+    processes: tuple[ProcessInfo, ...] = ()
+    if leader and not run.is_recording:
+        processes = tuple(_with_command(each, run.plan) for each in _processes_below(int(leader[1])))
     elapsed = task.elapsed(now) or 0.0
     usual = view.pace.usual(index)
     return Evidence(
@@ -100,10 +114,11 @@ def _processes_below(leader: int) -> tuple[ProcessInfo, ...]:
             head, _, rest = (entry / "stat").read_bytes().rpartition(b")")
         except OSError:  # gone meanwhile
             continue
-        state, parent, _, session, *_ = rest.split(maxsplit=4)
+        state, parent, _, session, *more = rest.split()
         name = head.partition(b"(")[2].decode("utf-8", "replace")
         pid = int(entry.name)
-        found[pid] = ProcessInfo(pid, int(parent), name, state.decode())
+        ticks = sum(map(int, more[_CPU_TIMES]))
+        found[pid] = ProcessInfo(pid, int(parent), name, state.decode(), ticks / _TICKS)
         sessions[pid] = int(session)
     below = {pid for pid, session in sessions.items() if session == leader}
     waiting = list(below)
@@ -116,6 +131,22 @@ def _processes_below(leader: int) -> tuple[ProcessInfo, ...]:
                 below.add(pid)
                 waiting.append(pid)
     return tuple(_parents_first(below, found, children))
+
+
+def _with_command(process: ProcessInfo, plan: Plan) -> ProcessInfo:
+    """A command may hold a secret. Its values are looked for where the process has them: whoever looks may
+    not be whoever runs it. Without them nothing but the name is told."""
+    folder = _PROC / str(process.pid)
+    try:
+        command = b" ".join((folder / "cmdline").read_bytes().split(b"\0")).decode("utf-8", "replace")
+        if plan.secrets:
+            variables = (each.partition(b"=") for each in (folder / "environ").read_bytes().split(b"\0"))
+            environment = {os.fsdecode(name): os.fsdecode(value) for name, _, value in variables}
+            values = [environment[name] for name in plan.secrets if environment.get(name)]
+            command = Mask(values).text(command) if values else ""
+    except OSError:
+        return process
+    return msgspec.structs.replace(process, command=one_line(command, COMMAND_LENGTH))
 
 
 def _parents_first(

@@ -56,6 +56,7 @@ class FakeRun:
         self.graph = Graph(plan)
         self.run_id = "3f2a9c1e-0000-4000-8000-000000000000"
         self.read_only = read_only
+        self.is_recording = False
         self.offset = 0.0
         self.make = EventFactory(self.graph, run_id=self.run_id)
         self.commands: list[Command] = []

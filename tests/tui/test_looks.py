@@ -14,6 +14,7 @@ from engine.plan.model import FailureMode, Need, Plan, Retry, Task
 from tests.support.run import FakeRun
 from tui.app import ConsoleApp
 from tui.present import LIGHT
+from tui.screens.stall import StallScreen
 
 Compare = Callable[..., bool]
 
@@ -101,6 +102,8 @@ def looks(run: FakeRun, snap_compare: Compare) -> Compare:
             screen.table.move_cursor(at)
             await pilot.pause()
             await pilot.press(*keys)
+            if isinstance(app.screen, StallScreen):
+                await app.screen.look()
             screen.tick()
             await pilot.pause()
 
@@ -222,3 +225,9 @@ def test_events_without_colour(looks: Compare, utc: None, monkeypatch: pytest.Mo
     """States tell themselves by shape and word."""
     monkeypatch.setenv("NO_COLOR", "1")
     assert looks((80, 24), "5")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_evidence_of_a_stall(size: tuple[int, int], looks: Compare) -> None:
+    """How long, what it printed last, what to do and the keys for it."""
+    assert looks(size, "exclamation_mark")

@@ -14,6 +14,7 @@ from engine.view.forecast import Forecast
 from engine.view.run_view import Changes, RunView
 from tests.support.events import EventFactory
 from tests.support.run import plan_of
+from tui.keymap import effective
 from tui.present import Look
 from tui.widgets.alert import Alert
 from tui.widgets.footer import Footer, Offer
@@ -58,7 +59,7 @@ class Scene:
 
     def alert(self, selected: int | None = None) -> Alert:
         self.happens()
-        alert = Alert(self.view, lambda index: self.lines.get(index, ""))
+        alert = Alert(self.view, lambda index: self.lines.get(index, ""), effective())
         alert.select(selected)
         alert.update_from(Changes(set(), True), self.now)
         return alert
@@ -208,16 +209,15 @@ def test_a_stall_says_what_how_long_and_what_to_do(scene: Scene) -> None:
     scene.make.stalled("unit", 31)
     row = text(scene.alert(1), 100)
     assert '! unit has been silent for 31s. Last: "waiting for lock"' in row
-    assert row.rstrip().endswith("x cancel  l log")
+    assert row.rstrip().endswith("x cancel  ! why  a dismiss")
 
 
 def test_a_stall_elsewhere_says_how_to_get_there(scene: Scene) -> None:
     scene.make.stalled("unit", 31)
     scene.make.stalled("lint", 60)
     row = text(scene.alert(0), 100)
-    assert row.startswith(" ! lint has been silent")  # the longest
-    assert "(and 1 more)" in row
-    assert row.rstrip().endswith("e go to it")
+    assert row.startswith(" ! lint has been silent for 1m (and 1 more)")  # the longest
+    assert row.rstrip().endswith("e go to it  ! why  a dismiss")
 
 
 def test_a_failure_says_why(scene: Scene) -> None:

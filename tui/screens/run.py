@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final
 
 import anyio
-from textual.app import ComposeResult, SuspendNotSupported
+from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
 from textual.screen import Screen
@@ -91,7 +91,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self.events_pane = EventsPane(view, id="events")
         self.frame = Frame(self.plan_tree, self.table, self.log_pane, self.timeline, self.events_pane)
         self._lists = (self.plan_tree, self.table, self.timeline, self.events_pane)
-        self.alert = Alert(view, run.last_line)
+        self.alert = Alert(view, run.last_line, keys)
         self.footer = Footer()
 
     @property
@@ -238,15 +238,21 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self._bring(PaneId.LOG)
 
     def action_stream(self) -> None:
-        from tui.aside import show_plain_lines
+        from tui.aside import step_aside
 
-        async def step_aside() -> None:
-            try:
-                await show_plain_lines(self.app, self._run)
-            except SuspendNotSupported as reason:
-                self.steering.say(f"Plain lines are not possible here: {reason}.")
+        self.run_worker(step_aside(self.app, self._run, self.steering.say), group="aside", exclusive=True)
 
-        self.run_worker(step_aside(), group="aside", exclusive=True)
+    def action_stall(self) -> None:
+        from tui.screens.stall import StallScreen
+
+        if self.view.stalled:
+            self.app.push_screen(StallScreen(self._run, self.feed, self._keys, self.selected))
+        else:
+            self.steering.say("Nothing is stalled.")
+
+    def action_dismiss_stall(self) -> None:
+        if not self.alert.dismiss():
+            self.steering.say("There is no stall alert to dismiss.")
 
     def action_details(self) -> None:
         from tui.screens.detail import DetailScreen  # here as below: what opens later is loaded later

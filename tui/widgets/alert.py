@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -14,6 +14,7 @@ from engine.core.state import Outcome, RunPhase, TaskState
 from engine.view.run_view import Changes, RunView
 from engine.view.text import one_line
 from engine.view.timing import clock, short
+from tui.keymap import first
 from tui.present import Look
 from tui.widgets.line import Line
 
@@ -30,12 +31,28 @@ class Alert(Line):
     """The row is always there, so that nothing jumps when something happens; in calm times it tells
     about the selected task."""
 
-    def __init__(self, view: RunView, last_line: Callable[[int], str]) -> None:
+    def __init__(self, view: RunView, last_line: Callable[[int], str], keys: Mapping[str, str]) -> None:
+        """keys: the keys in force, by the id of their binding."""
         super().__init__(id="alert")
         self._view = view
         self._last_line = last_line
+        self._keys = keys
+        self._dismissed: dict[int, float] = {}
         self._selected: int | None = None
         self._now = 0.0
+
+    @property
+    def stalls(self) -> dict[int, float]:
+        """The stalls that nobody has dismissed: since when, by the index of the task."""
+        stalled = self._view.stalled.items()
+        return {index: since for index, since in stalled if self._dismissed.get(index) != since}
+
+    def dismiss(self) -> int:
+        """Be silent about the stalls that there are, until there is a new one; return how many it was."""
+        count = len(self.stalls)
+        self._dismissed = dict(self._view.stalled)
+        self.renew()
+        return count
 
     def rebind(self, view: RunView) -> None:
         """Show another view of the run."""
@@ -63,8 +80,8 @@ class Alert(Line):
 
     def _notice(self, look: Look) -> _Notice:
         view = self._view
-        if view.stalled:
-            return self._stall(look)
+        if stalls := self.stalls:
+            return self._stall(look, stalls)
         if view.phase is RunPhase.COMPLETE:
             return self._end(look)
         if view.phase in (RunPhase.CANCELLING, RunPhase.DRAINING):
@@ -72,22 +89,31 @@ class Alert(Line):
         if view.failures:
             return self._failure(look)
         if view.phase is RunPhase.PAUSED:
-            return _Notice("Paused: nothing new starts.", "p resume", look.warning)
+            return _Notice(
+                "Paused: nothing new starts.", self._advice(("plan.pause", "resume")), look.warning
+            )
         return self._calm(look)
 
-    def _stall(self, look: Look) -> _Notice:
+    def _advice(self, *hints: tuple[str, str]) -> str:
+        """Keys, by the ids of their bindings, and what each is for."""
+        return "  ".join(
+            f"{first(self._keys[key_id])} {words}" for key_id, words in hints if self._keys[key_id]
+        )
+
+    def _stall(self, look: Look, stalled: dict[int, float]) -> _Notice:
         """The selected task if it is stalled, else the one that has been silent longest."""
-        stalled = self._view.stalled
         index = self._selected if self._selected in stalled else next(iter(stalled))
         silent = short(self._now - stalled[index])
-        words = f"! {one_line(self._view.tasks[index].name)} has been silent for {silent}."
+        usual = self._view.pace.usual(index)
+        usually = "" if usual is None else f" (usually {short(usual)} in all)"
+        more = f" (and {len(stalled) - 1} more)" if len(stalled) > 1 else ""
+        words = f"! {one_line(self._view.tasks[index].name)} has been silent for {silent}{usually}{more}."
         last = self._last_line(index)
         if last:
             words += f' Last: "{one_line(last)}"'
-        if len(stalled) > 1:
-            words += f" (and {len(stalled) - 1} more)"
-        advice = "x cancel  l log" if index == self._selected else "e go to it"
-        return _Notice(words, advice, look.warning_block)
+        why = ("task.stall", "why"), ("stall.dismiss", "dismiss")
+        go = ("task.cancel", "cancel") if index == self._selected else ("find.trouble", "go to it")
+        return _Notice(words, self._advice(go, *why), look.warning_block)
 
     def _failure(self, look: Look) -> _Notice:
         view = self._view
@@ -96,35 +122,39 @@ class Alert(Line):
         words = f"{look.glyph(TaskState.FAILED)} {one_line(task.name)} failed: {view.why(index, self._now)}"
         if len(view.failures) > 1:
             words += f" (and {len(view.failures) - 1} more)"
-        advice = "r retry  l log" if index == self._selected else "e go to it"
+        retry = ("task.retry", "retry"), ("task.log", "log")
+        hints = list(retry) if index == self._selected else [("find.trouble", "go to it")]
         if view.phase is RunPhase.PAUSED:
             words = f"Paused: {words}"
-            advice += "  p resume"
-        return _Notice(words, advice, look.error)
+            hints.append(("plan.pause", "resume"))
+        return _Notice(words, self._advice(*hints), look.error)
 
     def _ending(self, look: Look) -> _Notice:
         view = self._view
         running = view.slots_used
         tasks = f"{running} task" if running == 1 else f"{running} tasks"
         if view.phase is RunPhase.DRAINING:
-            return _Notice(f"Draining: {tasks} to finish, nothing new starts.", "ctrl+x cancel", look.warning)
-        return _Notice(f"Cancelling: {tasks} to stop.", "q hurry", look.warning)
+            words = f"Draining: {tasks} to finish, nothing new starts."
+            return _Notice(words, self._advice(("plan.cancel", "cancel")), look.warning)
+        return _Notice(f"Cancelling: {tasks} to stop.", self._advice(("quit", "hurry")), look.warning)
 
     def _end(self, look: Look) -> _Notice:
         view = self._view
         took = clock(view.elapsed(self._now))
+        leave = self._advice(("quit", "leave"))
         if view.diagnosis:
-            return _Notice(f"Ended by a defect: {one_line(view.diagnosis)}", "q quit", look.error)
+            return _Notice(f"Ended by a defect: {one_line(view.diagnosis)}", leave, look.error)
         if view.failures:
             first = view.tasks[view.failures[0]]
             more = f" (and {len(view.failures) - 1} more)" if len(view.failures) > 1 else ""
             words = (
                 f"Ended after {took}: {one_line(first.name)} failed{more}: {view.why(first.index, self._now)}"
             )
-            return _Notice(words, "e go to it  ctrl+r retry failed  q quit", look.error)
+            again = ("find.trouble", "go to it"), ("plan.retry-failed", "retry failed"), ("quit", "leave")
+            return _Notice(words, self._advice(*again), look.error)
         if view.outcome is Outcome.SUCCESS:
-            return _Notice(f"All done after {took}.", "q quit", look.success)
-        return _Notice(f"Ended after {took}: {view.outcome or 'unknown'}.", "q quit", look.warning)
+            return _Notice(f"All done after {took}.", leave, look.success)
+        return _Notice(f"Ended after {took}: {view.outcome or 'unknown'}.", leave, look.warning)
 
     def _calm(self, look: Look) -> _Notice:
         if self._selected is None:
