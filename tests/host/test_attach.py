@@ -902,7 +902,8 @@ if os.geteuid() == 0:
             async with served(FakeRun(plan_of({"a": ""})), path):
                 Path(folder).chmod(0o755)
                 path.chmod(0o666)
-                script = [sys.executable, "-c", AS_NOBODY, str(path)]
+                # without site: coverage would measure it, and cannot write as nobody
+                script = [sys.executable, "-S", "-c", AS_NOBODY, str(path)]
                 process = await anyio.run_process(script, stderr=subprocess.STDOUT)
                 assert process.stdout == b"b''\n"
                 async with attach(path) as console:
