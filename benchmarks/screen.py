@@ -94,10 +94,17 @@ def p95(values: Sequence[float]) -> float:
     return sorted(values)[int(len(values) * 0.95)] * 1e3
 
 
+def _moves(keys: list[tuple[str, float]]) -> list[float]:
+    """When the keys that move the cursor came, and not the one that opens the log."""
+    return [moment for key, moment in keys if key in "jk"]
+
+
 def latencies(pressed: list[float], told: dict[str, Any]) -> dict[str, float]:
     """Milliseconds. A key whose frame had not come when the console was asked is left out."""
-    handled = [there - here for here, there in zip(pressed, told["handled"], strict=False)]
-    painted = [there - here for here, there in zip(pressed, told["painted"], strict=False)]
+    handled, painted = (
+        [there - here for here, there in zip(pressed, _moves(told[when]), strict=False)]
+        for when in ("handled", "painted")
+    )
     return {"handler": p95(handled), "paint": p95(painted), "worst_key": max(handled) * 1e3}
 
 

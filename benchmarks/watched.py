@@ -1,7 +1,7 @@
 """A console that measures itself: `python -m benchmarks.watched STATUS_FD PLAN STATE`, in a terminal.
 
 It writes a line of JSON to the descriptor whenever it is sent SIGUSR1: the monotonic time; cpu, seconds;
-rss, kB; and what came since the line before it: handled and painted, the times at which keys were taken and
+rss, kB; and what came since the line before it: handled and painted, the keys and when they were taken and
 the frames with what they changed were written; frames, how long each took from the tick to its last byte;
 gap, the longest that the event loop was late.
 """
@@ -36,8 +36,8 @@ class Record:
         self._begin()
 
     def _begin(self) -> None:
-        self.handled: list[float] = []
-        self.painted: list[float] = []
+        self.handled: list[tuple[str, float]] = []
+        self.painted: list[tuple[str, float]] = []
         self.frames: list[float] = []
         self.gap = 0.0
 
@@ -64,7 +64,7 @@ class WatchedConsole(ConsoleApp):
     def __init__(self, run: Run, record: Record) -> None:
         super().__init__(run)
         self._record = record
-        self._unpainted = 0
+        self._unpainted: list[str] = []
         self._last_key: events.Key | None = None
         self._ticked = 0.0
         screen: Any = self.run_screen
@@ -88,16 +88,16 @@ class WatchedConsole(ConsoleApp):
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key) and event is not self._last_key:  # else it has bubbled up again
             self._last_key = event
-            self._record.handled.append(time.monotonic())
-            self._unpainted += 1
+            self._record.handled.append((event.key, time.monotonic()))
+            self._unpainted.append(event.key)
         await super().on_event(event)
 
     def _display(self, screen: Any, renderable: Any) -> None:
         super()._display(screen, renderable)
         self._shown += 1
         if self._unpainted:
-            self._record.painted += [time.monotonic()] * self._unpainted
-            self._unpainted = 0
+            self._record.painted += [(key, time.monotonic()) for key in self._unpainted]
+            self._unpainted = []
 
 
 async def main(status: int, path: Path, state: Path, *, headless: bool) -> None:
