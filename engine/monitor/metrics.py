@@ -11,6 +11,7 @@ from engine.core.events import (
     Event,
     PlanCompleted,
     TaskCompleted,
+    TaskEvent,
     TaskFailed,
     TaskRetried,
     TaskSkipped,
@@ -122,21 +123,25 @@ class Metrics:
         self.begun_before = self.registry.begun
         self._count_event[type(event)]()
         self._latency.observe(max(0.0, latency))
-        if count_subtask := self._count_subtask.get(type(event)):
-            count_subtask()
+        if isinstance(event, PlanCompleted):
+            self._count_plan[event.outcome]()
+            self._plan.observe(event.duration)
+        elif isinstance(event, TaskEvent) and event.index not in view.graph.nesting.children:
+            self._count_task(view, event)
+        for duration in self._waves[view.run_id].take(event):
+            self._wave.observe(duration)
+        self._show(view)
+
+    def _count_task(self, view: RunView, event: TaskEvent) -> None:
+        """A task that does something itself: what stands for a subplan is none."""
+        if count := self._count_subtask.get(type(event)):
+            count()
         if isinstance(event, TaskCompleted):
             # one that a person calls done has not been helped by its retries
             if view.tasks[event.index].retries and not event.reason:
                 self._count_success()
-        elif isinstance(event, TaskFailed):
-            if event.retry_count:
-                self._count_exhausted()
-        elif isinstance(event, PlanCompleted):
-            self._count_plan[event.outcome]()
-            self._plan.observe(event.duration)
-        for duration in self._waves[view.run_id].take(event):
-            self._wave.observe(duration)
-        self._show(view)
+        elif isinstance(event, TaskFailed) and event.retry_count:
+            self._count_exhausted()
 
     def stalled(self, view: RunView, index: int) -> None:
         self._stalls.inc()

@@ -40,7 +40,8 @@ class MonitoredTask(msgspec.Struct, frozen=True, gc=False):
 class MonitorView(msgspec.Struct, frozen=True, kw_only=True):
     """One run as it stands.
 
-    plan_id: the run's id, since a plan may run twice at once. tasks: in plan order. health_score: 0..1.
+    plan_id: the run's id, since a plan may run twice at once. tasks: in plan order, without those that only
+    stand for a subplan. health_score: 0..1.
     stalled_ids: of tasks, the one that has been silent longest first. created_at_ms, updated_at_ms: when the
     run began, and when something last happened in it, in milliseconds since the epoch.
     """
@@ -257,6 +258,7 @@ class Following:
             tasks=tuple(
                 MonitoredTask(self._ids[task.index], task.name, task.state, task.attempt)
                 for task in view.tasks
+                if task.index not in view.graph.nesting.children
             ),
             health_score=view.health,
             stalled_ids=tuple(self._ids[index] for index in view.stalled),

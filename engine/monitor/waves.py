@@ -18,13 +18,18 @@ class Waves:
     def __init__(self, view: RunView) -> None:
         """view: the run as it stands. What ended before is not measured."""
         graph = view.graph
+        self._parents = parents = graph.nesting.children  # these do nothing themselves
         self._wave_of = wave_of = [0] * len(view.tasks)
         for index in graph.order:
-            wave_of[index] = 1 + max([wave_of[needed] for needed in graph.needs[index]], default=-1)
+            after = wave_of[index] + (index not in parents)
+            for following in graph.paths[index]:
+                wave_of[following] = max(wave_of[following], after)
         self._open: set[int] = set()
         self._unfinished = [0] * (max(wave_of, default=-1) + 1)
         self._began: dict[int, float] = {}
         for task in view.tasks:
+            if task.index in parents:
+                continue
             if task.state not in TERMINAL:
                 self._open.add(task.index)
                 self._unfinished[wave_of[task.index]] += 1
@@ -36,7 +41,7 @@ class Waves:
 
     def take(self, event: Event) -> Iterator[float]:
         """How long a wave took, in seconds, if this event ends one in which anything ran."""
-        if not isinstance(event, TaskEvent):
+        if not isinstance(event, TaskEvent) or event.index in self._parents:
             return
         index, wave = event.index, self._wave_of[event.index]
         if isinstance(event, TaskStarted | TaskRetried):

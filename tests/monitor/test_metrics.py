@@ -20,6 +20,7 @@ from engine.monitor.metrics import Metrics
 from engine.monitor.monitor import Following, Monitor
 from engine.monitor.publication import Publication, publish
 from tests.support.run import FakeRun, plan_of
+from tests.support.world import plan, subplan
 
 DIAMOND = plan_of({"A": "", "B": "A", "C": "A", "D": "B C"})
 
@@ -194,6 +195,27 @@ def test_a_wave_that_had_begun_before_one_looked_is_measured_from_its_start() ->
     run.push(make.completed("C"))
     following.catch_up()
     assert value(metrics, "asi_plan_executor_wave_duration_seconds_sum") == 3
+
+
+def test_what_stands_for_a_subplan_is_neither_counted_nor_a_wave() -> None:
+    run = FakeRun(
+        plan(build="", roll=subplan({"one": "", "two": "one"}, "build"), tell="roll", other="build")
+    )
+    make, monitor = run.make, Monitor(clock=lambda: 0.0)
+    metrics = Metrics(monitor)
+    following = monitor.follow(run)
+    run.start("build")
+    run.push(make.completed("build"), make.started("roll"), make.started("roll/one"), make.started("other"))
+    following.catch_up()
+    assert value(metrics, "asi_plan_executor_wave_duration_seconds_count") == 1
+    run.push(make.completed("roll/one"), make.completed("other"))  # the wave after build
+    following.catch_up()
+    assert value(metrics, "asi_plan_executor_wave_duration_seconds_count") == 2
+    run.push(make.started("roll/two"), make.completed("roll/two"), make.completed("roll"))
+    run.push(make.started("tell"), make.completed("tell"), make.plan_completed())
+    following.catch_up()
+    assert value(metrics, "asi_plan_executor_wave_duration_seconds_count") == 4
+    assert value(metrics, "asi_plan_executor_subtasks_total", state="success") == 5
 
 
 def test_what_was_missed_is_counted_as_missed() -> None:

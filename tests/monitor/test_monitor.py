@@ -29,10 +29,12 @@ from engine.core.events import (
 from engine.core.state import TERMINAL, RunPhase, TaskState
 from engine.identity import task_id
 from engine.monitor.monitor import Following, Monitor, MonitorFull, MonitorView
+from engine.plan.model import Plan
 from engine.view.run_view import RunView
 from tests.support.events import EPOCH
 from tests.support.random_run import RandomRun
 from tests.support.run import FakeRun, plan_of
+from tests.support.world import plan, subplan
 
 DIAMOND = plan_of({"A": "", "B": "A", "C": "A", "D": "B C"})
 STILL = lambda: 0.0  # noqa: E731 -- a clock
@@ -104,6 +106,18 @@ def test_the_health_of_a_diamond_with_a_failure() -> None:
     following.catch_up()
     view = view_of(monitor, run)
     assert (view.health_score, view.progress, view.is_complete) == (0.5, 1.0, True)
+
+
+def test_what_stands_for_a_subplan_is_no_task_of_its_own() -> None:
+    run = FakeRun(plan(roll=subplan({"one": "", "two": "one"}), tell="roll"))
+    monitor, following, _ = watch(run)
+    make = run.make
+    run.start("roll", "roll/one")
+    run.push(make.completed("roll/one"), make.started("roll/two"))
+    following.catch_up()
+    view = view_of(monitor, run)
+    assert [task.name for task in view.tasks] == ["roll/one", "roll/two", "tell"]
+    assert (view.health_score, view.progress) == (0.5, pytest.approx(1 / 3))
 
 
 def test_a_view_says_what_there_is_to_say() -> None:
@@ -259,16 +273,17 @@ async def test_it_is_forgotten_in_time_though_nobody_looks_and_nothing_happens()
 
 
 class Recount:
-    """What the events say, counted in the plainest way."""
+    """What the events say, counted in the plainest way. What stands for a subplan is no task of its own."""
 
-    def __init__(self, tasks: int, events: Sequence[Event]) -> None:
-        self.states = [TaskState.PENDING] * tasks
+    def __init__(self, plan: Plan, events: Sequence[Event]) -> None:
+        self._states = [TaskState.PENDING] * len(plan.tasks)
+        self._parents = {subplan.task for subplan in plan.subplans}
         self.stalled: set[int] = set()
         self.stalls = 0
         self.is_complete = False
         for event in events:
             if isinstance(event, TaskEvent):
-                self.states[event.index] = event.state
+                self._states[event.index] = event.state
                 if isinstance(event, TaskStalled):
                     self.stalls += event.index not in self.stalled
                     self.stalled.add(event.index)
@@ -276,6 +291,10 @@ class Recount:
                     self.stalled.discard(event.index)
             elif isinstance(event, PlanEvent):
                 self.is_complete = event.phase is RunPhase.COMPLETE
+
+    @property
+    def states(self) -> list[TaskState]:
+        return [state for index, state in enumerate(self._states) if index not in self._parents]
 
     @property
     def counts(self) -> Counter[TaskState]:
@@ -328,16 +347,16 @@ def test_in_any_interleaving_every_monitor_says_what_a_recount_says(
         else:
             monitor, following, _ = watches[number % len(watches)]
             following.catch_up()
-            check(view_of(monitor, run), Recount(len(run.plan.tasks), events), run)
+            check(view_of(monitor, run), Recount(run.plan, events), run)
     for monitor, following, witness in watches:
         following.catch_up()
-        check(view_of(monitor, run), Recount(len(run.plan.tasks), events), run)
+        check(view_of(monitor, run), Recount(run.plan, events), run)
         assert monitor.dropped == sum(witness.joins)
         seqs = [event.seq for event in witness.events]
         assert seqs == sorted(set(seqs))
     first, _, witness = watches[0]
     assert witness.events == events
-    assert first.stalls_detected == len(witness.stalls) == Recount(len(run.plan.tasks), events).stalls
+    assert first.stalls_detected == len(witness.stalls) == Recount(run.plan, events).stalls
     assert [event for event in events if isinstance(event, PlanCompleted)] == [
         event for event in witness.events if isinstance(event, PlanCompleted)
     ]
