@@ -203,6 +203,8 @@ class HookRunner:
         error: str | None = STOPPED
         limit = anyio.move_on_after(self._hooks.timeout)
         self._limits.add(limit)
+        if self._is_stopped:  # while the evidence was being gathered
+            limit.cancel()
         try:
             with limit:
                 outcome = await self._dispatcher.run(self._attempt(call.hook, facts, path), log)

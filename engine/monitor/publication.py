@@ -51,11 +51,13 @@ class Publication:
 
     async def last(self) -> None:
         """Publish until the run is closed. What is wrong with metrics is nothing to the run."""
+        if self._following is None:
+            return
         try:
-            if self._following is not None:
-                await self._following.last()
+            await self._following.last()
         except Exception:
             logger.exception("metrics are no longer published")
+            self._following = None
 
     @property
     def patience(self) -> float:

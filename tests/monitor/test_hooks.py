@@ -346,6 +346,27 @@ async def test_who_leaves_takes_the_hooks_along(tmp_path: Path) -> None:
     assert hooks_of(kept.run.run_id) == [("success", "", "stopped at the end of the run", None)]
 
 
+async def test_hooks_can_be_stopped_before_the_block_is_left(tmp_path: Path) -> None:
+    plan = plan_with(tmp_path, success=": > began; sleep 600", failure="exit 1")
+    async with open_kept_run(plan) as kept:
+        while not (tmp_path / "began").exists():
+            await anyio.sleep(0.01)
+        assert kept.hooks is not None
+        await kept.hooks.stop()
+        assert kept.hooks.notes() == ["the success hook failed: stopped at the end of the run"]
+
+
+async def test_what_an_earlier_engine_told_its_hooks_stays(tmp_path: Path) -> None:
+    plan = plan_with(tmp_path, success="cat > facts")
+    async with open_kept_run(plan) as kept:
+        folder = kept.run.directory / "hooks"
+        folder.mkdir()
+        (folder / "001-success.json").write_text("earlier")
+        await run_through(kept)
+    assert (folder / "001-success.json").read_text() == "earlier"
+    assert (folder / "002-success.json").read_bytes() == (tmp_path / "facts").read_bytes()
+
+
 async def test_without_a_place_for_its_facts_a_hook_has_its_variables(tmp_path: Path) -> None:
     plan = plan_with(tmp_path, success='cat > facts; echo "$PLANDECK_EVENT" > event')
     async with open_kept_run(plan) as kept:

@@ -307,6 +307,25 @@ async def test_the_end_waits_for_who_has_read_before() -> None:
 
 
 @pytest.mark.anyio
+async def test_it_publishes_until_the_run_is_closed_and_a_defect_of_its_own_is_nothing_to_the_run(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = FakeRun(DIAMOND)
+    with publish(Address("127.0.0.1", 0)) as publication:
+        assert publication.url == f"http://{publication.address}/metrics"
+        publication.follow(run)
+        async with anyio.create_task_group() as group:
+            group.start_soon(publication.last)
+            run.start("A")
+            await anyio.wait_all_tasks_blocked()
+            assert 'event_type="TASK_STARTED"} 1.0' in await scraped(publication)
+            monkeypatch.setattr(Metrics, "happened", None)
+            run.finish()
+        await publication.last()  # there is nothing any more that could be published
+    assert "metrics are no longer published" in caplog.text
+
+
+@pytest.mark.anyio
 async def test_the_end_waits_for_nobody_if_nobody_has_ever_read() -> None:
     run = FakeRun(DIAMOND)
     with publish(Address("127.0.0.1", 0)) as publication:
