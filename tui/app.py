@@ -61,7 +61,7 @@ class ConsoleApp(PlandeckApp):
             from tui.screens.dialogs import ask_to_quit
 
             self.clear_notifications()
-            self.push_screen(ask_to_quit(view, can_detach=self._can_detach), self._answered)
+            self.push_screen(ask_to_quit(self.run_screen.feed, can_detach=self._can_detach), self._answered)
 
     def action_detach(self) -> None:
         """Leave the run alone."""

@@ -28,7 +28,8 @@ from engine.core.inputs import (
 )
 from engine.core.state import TERMINAL, RunPhase, TaskState
 from engine.plan.model import MAX_PARALLEL, MIN_PARALLEL, FailureMode
-from engine.view.foresight import reach
+from engine.view.foresight import names as names_of
+from engine.view.foresight import reach, reach_of_failure
 from engine.view.run_view import RunView
 from engine.view.text import one_line
 
@@ -52,9 +53,6 @@ class Wish(NamedTuple):
 
 WAITING: Final = frozenset({TaskState.PENDING, TaskState.READY, TaskState.RETRYING})
 AT_WORK: Final = frozenset({TaskState.RUNNING, TaskState.STOPPING})
-
-_MANY: Final = 3
-"""How many tasks are foretold one by one; of more, only the number is told."""
 
 
 # ── the selected tasks ──────────────────────────────────────────────────────────────────────────
@@ -133,11 +131,10 @@ def settlements(view: RunView, tasks: Sequence[int]) -> dict[str, str]:
     offers: dict[str, str] = {}
     to_skip = _those(view, tasks, WAITING.__contains__)
     if to_skip:
-        offers["skip"] = "; ".join(foretell(view, [SkipTask(index=index) for index in to_skip]))
+        offers["skip"] = reach(view, *(SkipTask(index=index) for index in to_skip)).words()
     to_mark = _those(view, tasks, _can_mark)
     if to_mark:
-        marks = [MarkSucceeded(index=index, reason="-") for index in to_mark]
-        offers["mark"] = "; ".join(foretell(view, marks))
+        offers["mark"] = reach(view, *(MarkSucceeded(index=index, reason="-") for index in to_mark)).words()
     return offers
 
 
@@ -146,7 +143,9 @@ def settlements(view: RunView, tasks: Sequence[int]) -> dict[str, str]:
 
 def retry_failed(view: RunView) -> Wish:
     """All that failed, again."""
-    return Wish((RetryFailed(),)) if view.failures else Wish(refusal="No task has failed.")
+    if not view.failures:
+        return Wish(refusal="No task has failed.")
+    return _ask(view, "Run all that failed again?", [RetryFailed()], "Run it again", "Leave it as it is")
 
 
 def cancel_plan(view: RunView) -> Wish:
@@ -229,16 +228,28 @@ _POSSIBLE: Final[dict[str, Callable[[RunView, Sequence[int]], bool]]] = {
 # ── words ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def foretell(view: RunView, commands: Sequence[Command]) -> tuple[str, ...]:
-    """What the commands will do, a phrase each; of many, only how many there are."""
-    if len(commands) > _MANY:
-        return (f"is done to each of {len(commands)} tasks",)
-    return tuple(reach(view, command).words() for command in commands)
+def foretell(view: RunView, *commands: Command) -> str:
+    """What the commands will do together, as a sentence."""
+    words = reach(view, *commands).words()
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def foretell_failure(view: RunView) -> str:
+    """What the next failure would do under fail-fast, as a sentence."""
+    found = reach_of_failure(view)
+    if not found.stops:
+        return "Nothing runs that a failure could stop now."
+    waiting = f" and cancels {len(found.cancels)} that wait" if found.cancels else ""
+    others = (
+        "nothing else that runs"
+        if len(found.stops) == 1
+        else f"the others of {names_of(view.graph, found.stops)}"
+    )
+    return f"Under fail-fast a failure now stops {others}{waiting}."
 
 
 def _ask(view: RunView, title: str, commands: Sequence[Command], yes: str, no: str) -> Wish:
-    words = tuple(f"{words[0].upper()}{words[1:]}." for words in foretell(view, commands))
-    return Wish(tuple(commands), Question(title, words, yes, no))
+    return Wish(tuple(commands), Question(title, (foretell(view, *commands),), yes, no))
 
 
 def _those(view: RunView, tasks: Sequence[int], test: Callable[[TaskState], bool]) -> list[int]:

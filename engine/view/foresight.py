@@ -25,8 +25,8 @@ from engine.view.reasons import MET_BY
 from engine.view.run_view import RunView
 from engine.view.text import one_line
 
-NAMED: Final = 2
-"""How many tasks are called by name; more are counted."""
+NAMED: Final = 6
+"""How many tasks are called by name; the rest is counted."""
 
 _IN_FLIGHT: Final = frozenset({TaskState.RUNNING, TaskState.STOPPING})
 _WAITING: Final = frozenset({TaskState.PENDING, TaskState.READY})
@@ -50,37 +50,57 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     keeps: tuple[int, ...] = ()
 
     def words(self) -> str:
-        """ "stops unit now; resets 4, keeps 12"; "changes nothing" if it is so."""
-        rest = ", ".join(
-            f"{verb} {self._names(indices)}"
-            for verb, indices in (
-                ("resets", self.resets),
-                ("cancels", self.cancels),
-                ("skips", self.skips),
-                ("frees", self.frees),
+        """ "stops unit now; resets 4: a, b, c, d; keeps 12"; "changes nothing" if it is so."""
+        parts = [
+            f"{verb} {names(self.graph, indices, now)}"
+            for verb, indices, now in (
+                ("stops", self.stops, " now"),
+                ("resets", self.resets, ""),
+                ("cancels", self.cancels, ""),
+                ("skips", self.skips, ""),
+                ("frees", self.frees, ""),
             )
             if indices
-        )
-        if not self.stops and not rest:
+        ]
+        if not parts:
             return "changes nothing"
         if self.keeps:
-            rest += f"{', ' if rest else ''}keeps {len(self.keeps)}"
-        stops = f"stops {self._names(self.stops)} now" if self.stops else ""
-        return "; ".join(part for part in (stops, rest) if part)
-
-    def _names(self, indices: Sequence[int]) -> str:
-        if len(indices) > NAMED:
-            return str(len(indices))
-        return " and ".join(one_line(self.graph.plan.tasks[index].name) for index in indices)
+            parts.append(f"keeps {len(self.keeps)}")
+        return "; ".join(parts)
 
 
-def reach(view: RunView, command: Command) -> Reach:
-    """What the command would do to the run as it stands now. One that would be refused touches nothing."""
+def names(graph: Graph, indices: Sequence[int], when: str = "") -> str:
+    """ "unit", "unit and lint", "4: a, b, c, d", "9: a, b, c, d, e, f and 3 more". when: what is said after
+    them, or after their number."""
+    called = [one_line(graph.plan.tasks[index].name) for index in indices[:NAMED]]
+    if len(indices) <= 2:
+        return " and ".join(called) + when
+    more = f" and {len(indices) - NAMED} more" if len(indices) > NAMED else ""
+    return f"{len(indices)}{when}: {', '.join(called)}{more}"
+
+
+def reach(view: RunView, *commands: Command) -> Reach:
+    """What the commands would do together, one after the other, to the run as it stands now. One that
+    would be refused touches nothing."""
     supposed = _Supposed(view)
-    foresee = _FORESEE.get(type(command))
-    if foresee is not None and view.phase is not RunPhase.PENDING:
-        foresee(supposed, command)
+    for command in commands:
+        foresee = _FORESEE.get(type(command))
+        if foresee is not None and view.phase is not RunPhase.PENDING:
+            foresee(supposed, command)
     return supposed.reach()
+
+
+def reach_of_failure(view: RunView) -> Reach:
+    """What fail-fast would stop and cancel if one of the tasks that run failed now, which is among them.
+
+    Of what it would cancel, the tasks that are there to answer a failure may be spared: which, depends
+    on the task that fails.
+    """
+    stops = [index for index in sorted(view.active) if view.tasks[index].state is TaskState.RUNNING]
+    waiting = (
+        task.index for task in view.tasks if task.state not in TERMINAL and task.state not in _IN_FLIGHT
+    )
+    return Reach(graph=view.graph, stops=tuple(stops), cancels=tuple(waiting))
 
 
 class _Supposed:
@@ -90,6 +110,7 @@ class _Supposed:
         self.view = view
         self.graph = view.graph
         self.stops: set[int] = set()
+        self._later: set[int] = set()  # skipped as soon as what is to be stopped has stopped
         self._states: dict[int, TaskState] = {}
 
     def state(self, index: int) -> TaskState:
@@ -112,15 +133,27 @@ class _Supposed:
             for needed in self.graph.needs[index]
         )
 
+    def is_open(self, index: int) -> bool:
+        """Whether it would not be over yet when the next command comes."""
+        return self.state(index) not in TERMINAL or index in self._later
+
     def end(self, index: int, state: TaskState) -> None:
         """Suppose an end; what it makes impossible is skipped, and what that makes impossible in turn."""
         self.suppose(index, state)
+        self._later.discard(index)
         ended = [index]
         while ended:
-            for dependent in self.graph.dependents[ended.pop()]:
-                if self.state(dependent) in _WAITING and self.is_doomed(dependent):
+            index = ended.pop()
+            is_late = index in self.stops or index in self._later
+            for dependent in self.graph.dependents[index]:
+                waits = self.state(dependent) in _WAITING or (dependent in self._later and not is_late)
+                if waits and self.is_doomed(dependent):
                     self.suppose(dependent, TaskState.SKIPPED)
                     ended.append(dependent)
+                    if is_late:
+                        self._later.add(dependent)
+                    else:
+                        self._later.discard(dependent)
 
     def recover(self) -> None:
         """What was skipped or cancelled only on account of what is supposed comes back with it; what was
@@ -178,7 +211,7 @@ def _cancel_task(supposed: _Supposed, command: CancelTask | KillTask) -> None:
     state = supposed.state(command.index)
     if state in _IN_FLIGHT:
         supposed.stops.add(command.index)
-    if state not in TERMINAL:
+    if supposed.is_open(command.index):
         supposed.end(command.index, TaskState.CANCELLED)
 
 

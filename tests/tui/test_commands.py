@@ -63,7 +63,7 @@ def test_running_a_success_again_is_asked_about(make: EventFactory) -> None:
     assert wish.commands == (RetryTask(index=DONE), RetryTask(index=FAILED))
     assert wish.question is not None
     assert wish.question.title == "Run 2 tasks again?"
-    assert len(wish.question.words) == 2
+    assert wish.question.words == ("Resets done and failed; keeps 4.",)
 
 
 def test_of_several_only_those_it_makes_sense_for(make: EventFactory) -> None:
@@ -72,7 +72,9 @@ def test_of_several_only_those_it_makes_sense_for(make: EventFactory) -> None:
         RUNNING, RETRYING, HELD, STOPPING, PENDING,
     ]  # fmt: skip
     assert wish.question is not None
-    assert wish.question.words == ("Is done to each of 5 tasks.",)
+    assert wish.question.words == (
+        "Stops running and stopping now; cancels 3: retrying, held, pending; keeps 3.",
+    )
 
 
 def test_where_it_makes_sense_for_none_it_says_why(make: EventFactory) -> None:
@@ -152,8 +154,6 @@ def test_what_is_possible_is_said_of_entries_of_the_keymap(make: EventFactory) -
     assert commands.is_possible(view, "help", [])
 
 
-def test_many_are_not_foretold_one_by_one(make: EventFactory) -> None:
-    assert commands.foretell(view_of(make), [DrainPlan()])[0].startswith("cancels")
-    assert commands.foretell(view_of(make), [CancelTask(index=n) for n in range(4)]) == (
-        "is done to each of 4 tasks",
-    )
+def test_what_several_commands_do_is_told_together(make: EventFactory) -> None:
+    assert commands.foretell(view_of(make), DrainPlan()).startswith("Cancels ")
+    assert commands.foretell(view_of(make), *(CancelTask(index=n) for n in range(4))).startswith("Stops ")

@@ -80,7 +80,7 @@ SENDS: Final[dict[str, Sends]] = {
     "task.kill": Sends([KillTask(index=UNIT)], UNIT, "y"),
     "task.hold": Sends([HoldTask(index=PUBLISH)], PUBLISH),
     "task.settle": Sends([SkipTask(index=PUBLISH)], PUBLISH, "s"),
-    "plan.retry-failed": Sends([RetryFailed()]),
+    "plan.retry-failed": Sends([RetryFailed()], LINT, "y"),
     "plan.cancel": Sends([CancelPlan()], UNIT, "y"),
     "plan.mode": Sends([SetFailureMode(mode=FailureMode.CONTINUE_ON_ERROR)], UNIT, "c"),
     "plan.slots-up": Sends([SetMaxParallel(slots=5)]),
@@ -212,6 +212,7 @@ async def test_a_key_does_what_it_says(key_id: str, key: str, run: FakeRun) -> N
         ("R", LINT),
         ("r", BUILD),
         ("ctrl+x", UNIT),
+        ("ctrl+r", UNIT),
         ("S", PUBLISH),
         ("M", UNIT),
         ("q", UNIT),
@@ -242,7 +243,50 @@ async def test_a_dialog_says_what_it_will_do(run: FakeRun) -> None:
         await c.press("x")
         text = c.text()
         assert "Cancel unit?" in text
-        assert "Stops unit now; skips 42" in text
+        assert "Stops unit now; skips 42: publish, tell," in text
+
+
+async def test_an_open_dialog_goes_along_with_the_run(run: FakeRun) -> None:
+    async with console(run) as c:
+        await c.press("ctrl+x")
+        assert "Stops unit" in c.text()
+        run.push(run.make.completed("unit"), run.make.started("publish"))
+        await c.settle()
+        assert isinstance(c.app.screen, Dialog)
+        c.app.screen.renew()
+        await c.handled()
+        assert "Stops publish" in c.text()
+        await c.press("escape", "x")
+        run.push(run.make.skipped("lint", "by hand"))
+        await c.settle()
+        await c.press("escape")
+        assert run.commands == []
+
+
+async def test_a_dialog_closes_when_there_is_nothing_to_be_asked_any_more(run: FakeRun) -> None:
+    async with console(run) as c:
+        c.screen.table.move_cursor(UNIT)
+        await c.press("x")
+        dialog = c.app.screen
+        assert isinstance(dialog, Dialog)
+        run.push(run.make.completed("unit"))
+        await c.settle()
+        dialog.renew()
+        await c.handled()
+        assert c.app.screen is c.screen
+        assert c.messages == ["unit is success: there is nothing to cancel."]
+
+
+async def test_the_mode_dialog_says_what_the_next_failure_would_stop(run: FakeRun) -> None:
+    async with console(run) as c:
+        await c.press("M")
+        text = " ".join(c.text().replace("│", " ").split())
+        assert "a failure now stops the others of unit and again and cancels 43 that wait." in text
+        await c.press("escape")
+        run.push(run.make.completed("again"))
+        await c.settle()
+        await c.press("M")
+        assert "Under fail-fast a failure now stops nothing else that runs" in c.text()
 
 
 async def test_an_answer_can_be_picked_with_the_arrows(run: FakeRun) -> None:

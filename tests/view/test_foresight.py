@@ -6,8 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.events import TaskCancelled, TaskEvent, TaskReset, TaskSkipped, TaskStopping
+from engine.core.events import (
+    TaskCancelled,
+    TaskEvent,
+    TaskFailed,
+    TaskReset,
+    TaskRetried,
+    TaskSkipped,
+    TaskStarted,
+    TaskStopping,
+)
 from engine.core.inputs import (
+    AttemptFinished,
+    AttemptOutcome,
     CancelPlan,
     CancelTask,
     Command,
@@ -15,14 +26,18 @@ from engine.core.inputs import (
     HoldTask,
     KillTask,
     MarkSucceeded,
+    OutcomeKind,
+    PausePlan,
+    ResumePlan,
     RetryFailed,
     RetryTask,
+    SetFailureMode,
     SkipTask,
 )
 from engine.core.state import Outcome, RunPhase, TaskState
 from engine.plan.graph import Graph
-from engine.plan.model import Condition, Need, Plan, Retry, Task
-from engine.view.foresight import Reach, reach
+from engine.plan.model import Condition, FailureMode, Need, Plan, Retry, Task
+from engine.view.foresight import Reach, reach, reach_of_failure
 from engine.view.run_view import RunView
 from tests.support.events import EventFactory
 from tests.support.random_run import RandomRun, random_command
@@ -91,14 +106,16 @@ def test_a_retry_brings_back_what_only_it_has_blocked(events: EventFactory) -> N
     found = reach(seen(events), RetryTask(index=2))
     assert named(found, "resets") == "lint publish rollout tell"
     assert named(found, "keeps") == "build unit"
-    assert found.words() == "resets 4, keeps 2"
+    assert found.words() == "resets 4: lint, publish, rollout, tell; keeps 2"
 
 
 def test_a_retry_leaves_what_another_failure_blocks_as_well(events: EventFactory) -> None:
     halfway(events)
     events.failed("unit")
-    assert reach(seen(events), RetryTask(index=2)).words() == "resets lint, keeps 5"
-    assert reach(seen(events), RetryFailed()).words() == "resets 5, keeps build".replace("build", "1")
+    assert reach(seen(events), RetryTask(index=2)).words() == "resets lint; keeps 5"
+    assert reach(seen(events), RetryFailed()).words() == (
+        "resets 5: unit, lint, publish, rollout, tell; keeps 1"
+    )
 
 
 def test_a_retry_brings_back_what_fail_fast_has_cancelled_on_its_account(events: EventFactory) -> None:
@@ -129,7 +146,7 @@ def test_a_retry_with_all_after_it_runs_every_finished_task_behind_it_again(even
     found = reach(seen(events), RetryTask(index=1, downstream=True))
     assert named(found, "resets") == "unit publish"
     assert named(found, "keeps") == "build lint rollout"
-    assert found.words() == "resets unit and publish, keeps 3"
+    assert found.words() == "resets unit and publish; keeps 3"
 
 
 def test_a_retry_with_all_after_it_leaves_what_could_not_run(events: EventFactory) -> None:
@@ -147,7 +164,7 @@ def test_cancelling_a_running_task_stops_it_and_skips_what_needs_its_success(eve
     assert named(found, "skips") == "publish rollout tell"
     assert named(found, "cancels") == ""
     assert named(found, "frees") == "sweep"
-    assert found.words() == "stops unit now; skips 3, frees sweep, keeps 1"
+    assert found.words() == ("stops unit now; skips 3: publish, rollout, tell; frees sweep; keeps 1")
 
 
 def test_cancelling_a_waiting_task_never_starts_it(events: EventFactory) -> None:
@@ -167,7 +184,7 @@ def test_cancelling_the_plan_stops_what_runs_and_cancels_the_rest(events: EventF
     found = reach(seen(events), CancelPlan())
     assert named(found, "stops") == "unit"
     assert named(found, "cancels") == "sweep"
-    assert found.words() == "stops unit now; cancels sweep, keeps 5"
+    assert found.words() == "stops unit now; cancels sweep; keeps 5"
 
 
 def test_draining_keeps_what_runs(events: EventFactory) -> None:
@@ -198,7 +215,7 @@ def test_marking_a_failed_task_as_done_frees_and_brings_back(events: EventFactor
 
 def test_marking_a_task_as_done_skips_what_waits_for_its_failure(events: EventFactory) -> None:
     found = reach(seen(events), MarkSucceeded(index=4, reason="done by hand"))
-    assert found.words() == "skips tell, frees sweep"
+    assert found.words() == "skips tell; frees sweep"
 
 
 def test_a_tolerated_failure_dooms_nothing(events: EventFactory) -> None:
@@ -229,7 +246,7 @@ def test_what_is_brought_back_but_lacks_another_need_is_skipped_at_once() -> Non
     events.reset("lint")
     events.cancelled("lint")  # a person ran it again, and then did not want it
     found = reach(seen(events), RetryFailed())
-    assert found.words() == "skips pack, keeps 3"
+    assert found.words() == "skips pack; keeps 3"
 
 
 def test_cutting_a_back_off_short_helps_nothing_where_a_need_has_failed_since(events: EventFactory) -> None:
@@ -240,14 +257,18 @@ def test_cutting_a_back_off_short_helps_nothing_where_a_need_has_failed_since(ev
     events.reset("build")
     events.started("build")
     events.failed("build")
-    assert reach(seen(events), RetryTask(index=1)).words() == "skips 4, frees sweep, keeps 1"
+    assert reach(seen(events), RetryTask(index=1)).words() == (
+        "skips 4: unit, publish, rollout, tell; frees sweep; keeps 1"
+    )
 
 
 def test_many_stops_are_counted(events: EventFactory) -> None:
     for task in ("build", "unit", "lint"):
         events.started(task)
     view = seen(events)
-    assert reach(view, CancelPlan()).words() == "stops 3 now; cancels 4"
+    assert reach(view, CancelPlan()).words() == (
+        "stops 3 now: build, unit, lint; cancels 4: publish, rollout, tell, sweep"
+    )
 
 
 def test_names_are_shown_without_control_characters() -> None:
@@ -345,3 +366,81 @@ def test_it_comes_as_foreseen(seed: int, steps: int) -> None:
                 stops += tuple(i for i in flying if view.tasks[i].state is TaskState.STOPPING)
             assert tuple(sorted(stops)) == found.stops
         run.step()
+
+
+def test_many_are_named_and_the_rest_is_counted() -> None:
+    graph = Graph(Plan(name="wide", tasks=tuple(Task(name=f"t{n}", run="true") for n in range(9))))
+    events = EventFactory(graph)
+    events.plan_started()
+    assert reach(seen(events), CancelPlan()).words() == "cancels 9: t0, t1, t2, t3, t4, t5 and 3 more"
+
+
+MANY = (CancelTask, KillTask, RetryTask, SkipTask, MarkSucceeded)
+
+
+def chosen(run: RandomRun) -> list[Command]:
+    """One thing, asked of several tasks."""
+    random, kind = run.random, run.random.choice(MANY)
+    tasks = range(len(run.graph.plan.tasks))
+    more = {"reason": "done"} if kind is MarkSucceeded else {}
+    picked = sorted(random.sample(tasks, random.randint(1, len(tasks))))
+    return [kind(index=index, **more) for index in picked]
+
+
+@given(st.integers(0, 2**32), st.integers(1, 60))
+def test_several_together_come_as_foreseen(seed: int, steps: int) -> None:
+    run = RandomRun(seed, admits_at_once=True)
+    for _ in range(steps):
+        run.step()
+    for _ in range(20):
+        run.give(PausePlan())  # else what the first of them frees starts before the second comes
+        view = RunView.from_snapshot(run.graph, run.scheduler.snapshot())
+        commands = chosen(run)
+        found = reach(view, *commands)
+        decisions = [run.give(command) for command in commands]
+        said = [event for each in decisions for event in each.events if isinstance(event, TaskEvent)]
+        states = [run.scheduler.ledger.state[index] for index in range(len(view.tasks))]
+        # a view cannot tell whether what is stopping was cancelled already
+        again = {i for i in found.stops if view.tasks[i].state is TaskState.STOPPING}
+        assert set(found.stops) - again <= set(touched(said, TaskStopping)) <= set(found.stops)
+        flying = set(found.stops)
+        changed = {i for i, state in enumerate(states) if state is not view.tasks[i].state} - flying
+        waiting = {TaskState.PENDING, TaskState.READY}
+        # what one of them lets start before the next has come is out of its reach
+        has_started = touched(said, TaskStarted) or touched(said, TaskRetried)
+        if view.phase is RunPhase.PAUSED and not has_started:
+            for index in found.resets:
+                assert states[index] in waiting or index in flying
+            for index in found.cancels:
+                assert states[index] is TaskState.CANCELLED
+            if not flying:  # else they are skipped once it has stopped
+                for index in found.skips:
+                    assert states[index] is TaskState.SKIPPED
+            quiet = {i for i in changed if {states[i], view.tasks[i].state} <= waiting}
+            marked = {i for i in changed if states[i] is TaskState.SUCCESS}
+            told = {*found.resets, *found.cancels, *found.skips}
+            assert changed - quiet - marked <= told
+        run.give(ResumePlan())
+        run.step()
+
+
+@given(st.integers(0, 2**32), st.integers(1, 60))
+def test_a_failure_under_fail_fast_comes_as_foreseen(seed: int, steps: int) -> None:
+    run = RandomRun(seed, admits_at_once=True)
+    for _ in range(steps):
+        run.step()
+    run.give(SetFailureMode(mode=FailureMode.FAIL_FAST))
+    ledger = run.scheduler.ledger
+    running = [i for i in sorted(ledger.in_flight) if ledger.state[i] is TaskState.RUNNING]
+    if not running:
+        return
+    found = reach_of_failure(RunView.from_snapshot(run.graph, run.scheduler.snapshot()))
+    assert list(found.stops) == running
+    answering = set(ledger.answering)
+    outcome = AttemptOutcome(OutcomeKind.FAILED, "exit 1", 1)
+    culprit = run.random.choice(running)
+    given_up = AttemptFinished(index=culprit, attempt=ledger.attempt[culprit], outcome=outcome)
+    said = [event for event in run.give(given_up).events if isinstance(event, TaskEvent)]
+    if touched(said, TaskFailed):  # else it is tried again, or tolerated
+        assert set(touched(said, TaskStopping)) == set(running) - {culprit} - answering
+        assert set(touched(said, TaskCancelled)) <= set(found.cancels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Final, NamedTuple
 
 from rich.segment import Segment
@@ -20,10 +20,13 @@ from textual.widgets import Input, Static
 from engine.core.inputs import CancelPlan, DrainPlan
 from engine.core.state import RunPhase
 from engine.plan.model import FailureMode
-from engine.view.run_view import RunView
-from tui.commands import Question, foretell
+from tui.commands import Question, foretell, foretell_failure
+from tui.feed import Feed
 from tui.keymap import Place, bindings
 from tui.present import MODE_WORDS, look_of
+
+RENEWED_EVERY: Final = 0.5
+"""Seconds after which an open dialog says again what would be done."""
 
 
 class Choice(NamedTuple):
@@ -108,8 +111,12 @@ class Dialog(ModalScreen[str | None], inherit_bindings=False):
         lit: int = 0,
         *,
         id: str | None = None,
+        renew: Callable[[], Sequence[str] | None] | None = None,
     ) -> None:
+        """renew: the words as they should be now; None if there is nothing to be asked any more, which
+        closes the dialog with the safe answer."""
         super().__init__(id=id)
+        self._renew = renew
         self._title = title
         self._words = words
         self.choices = choices
@@ -123,6 +130,22 @@ class Dialog(ModalScreen[str | None], inherit_bindings=False):
                 yield Static(Text(words), classes="words", markup=False)
             yield Choices(self.choices, self._lit)
 
+    def on_mount(self) -> None:
+        if self._renew is not None:
+            self.set_interval(RENEWED_EVERY, self.renew)
+
+    def renew(self) -> None:
+        """The run goes on while the dialog is open: say what is true now."""
+        if not self.is_current:
+            return  # answered, or another lies over it
+        words = self._renew() if self._renew is not None else self._words
+        if words is None:
+            self.dismiss(None)
+        elif tuple(words) != tuple(self._words):
+            self._words = words
+            for shown, text in zip(self.query(".words").results(Static), words, strict=False):
+                shown.update(Text(text))
+
     def on_choices_chosen(self, message: Choices.Chosen) -> None:
         self.dismiss(message.value or None)
 
@@ -130,34 +153,41 @@ class Dialog(ModalScreen[str | None], inherit_bindings=False):
         self.dismiss(None)
 
 
-def confirm(question: Question) -> Dialog:
-    """Yes or no. Answers "yes" or None."""
-    return Dialog(
-        question.title,
-        question.words,
-        (Choice("n", question.no, ""), Choice("y", question.yes, "yes")),
-    )
+def confirm(question: Question, renew: Callable[[], Question | None] | None = None) -> Dialog:
+    """Yes or no. Answers "yes" or None. renew: the question as it would be asked now, if it still would."""
+
+    def words() -> Sequence[str] | None:
+        fresh = renew() if renew is not None else question
+        return None if fresh is None else fresh.words
+
+    choices = (Choice("n", question.no, ""), Choice("y", question.yes, "yes"))
+    return Dialog(question.title, question.words, choices, renew=words)
 
 
-def ask_to_quit(view: RunView, *, can_detach: bool = False) -> Dialog:
+def ask_to_quit(feed: Feed, *, can_detach: bool = False) -> Dialog:
     """What becomes of the run when the console is left. Answers "detached", "drain", "cancel", "kill" or
     None."""
+    phase = feed.view.phase
     choices = [Choice("s", "Stay here", "")]
     if can_detach:
         choices.append(Choice("l", "Leave, and let the run go on", "detached"))
-    if view.phase is RunPhase.CANCELLING:
-        words = ["The run is being cancelled; the console closes when all has stopped."]
+    if phase is RunPhase.CANCELLING:
         choices.append(Choice("h", "Hurry: kill what is left at once", "kill"))
     else:
-        words = []
-        if view.phase is RunPhase.DRAINING:
-            words.append("The run is draining; the console closes when it is done.")
-        else:
-            words.append(f"Draining {foretell(view, [DrainPlan()])[0]}.")
+        if phase is not RunPhase.DRAINING:
             choices.append(Choice("d", "Drain: finish what runs, then quit", "drain"))
-        words.append(f"Cancelling {foretell(view, [CancelPlan()])[0]}.")
         choices.append(Choice("c", "Cancel the run, then quit", "cancel"))
-    return Dialog("The run is not over. Quit?", words, choices, id="quit")
+
+    def words() -> Sequence[str]:
+        if phase is RunPhase.CANCELLING:
+            return ["The run is being cancelled; the console closes when all has stopped."]
+        if phase is RunPhase.DRAINING:
+            drains = "The run is draining; the console closes when it is done."
+        else:
+            drains = f"Draining: {foretell(feed.view, DrainPlan())}"
+        return [drains, f"Cancelling: {foretell(feed.view, CancelPlan())}"]
+
+    return Dialog("The run is not over. Quit?", words(), choices, id="quit", renew=words)
 
 
 _MODE_MEANS: Final = {
@@ -167,27 +197,42 @@ _MODE_MEANS: Final = {
 }
 
 
-def ask_failure_mode(view: RunView) -> Dialog:
+def ask_failure_mode(feed: Feed) -> Dialog:
     """What a failure means from now on. Answers with the mode's value; the one in force is lit."""
     modes = tuple(FailureMode)
     choices = [
         Choice(_MODE_MEANS[mode][0], f"{MODE_WORDS[mode]}: {_MODE_MEANS[mode][1]}", mode.value)
         for mode in modes
     ]
-    words = ("It governs the failures that follow.",)
-    return Dialog("When a task fails", words, choices, modes.index(view.failure_mode))
+
+    def words() -> Sequence[str]:
+        return ("It governs the failures that follow.", foretell_failure(feed.view))
+
+    lit = modes.index(feed.view.failure_mode)
+    return Dialog("When a task fails", words(), choices, lit, renew=words)
 
 
-def ask_settlement(title: str, offers: Mapping[str, str]) -> Dialog:
-    """Skip or mark succeeded. offers: what each would bring about. Answers "skip", "mark" or None."""
+def ask_settlement(title: str, offers: Mapping[str, str], renew: Callable[[], Mapping[str, str]]) -> Dialog:
+    """Skip or mark succeeded. offers: what each would bring about; renew: what it would be now. Answers
+    "skip", "mark" or None."""
     labels = {
         "skip": ("Skipping", "s", "Skip it"),
         "mark": ("Marking", "m", "Mark it succeeded, with a reason"),
     }
-    words = [f"{labels[value][0]} {brings}." for value, brings in offers.items()]
+
+    def words() -> Sequence[str] | None:
+        fresh = renew()
+        return [_brings(labels[value][0], fresh.get(value)) for value in offers] if fresh else None
+
     choices = [Choice("n", "Leave it as it is", "")]
     choices += [Choice(labels[value][1], labels[value][2], value) for value in offers]
-    return Dialog(title, words, choices)
+    return Dialog(
+        title, [_brings(labels[value][0], brings) for value, brings in offers.items()], choices, renew=words
+    )
+
+
+def _brings(what: str, brings: str | None) -> str:
+    return f"{what} {brings}." if brings else f"{what} is not possible any more."
 
 
 class ReasonDialog(ModalScreen[str | None], inherit_bindings=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
 import anyio
@@ -17,6 +18,7 @@ from engine.view.forecast import Forecast
 from engine.view.run_view import Changes, RunView
 from engine.view.text import one_line
 from tui import commands
+from tui.commands import Wish
 from tui.feed import Feed
 from tui.keymap import Place, bindings, first
 from tui.notice import Notices
@@ -342,32 +344,36 @@ class RunScreen(Screen[None], inherit_bindings=False):
 
     # ── steering ────────────────────────────────────────────────────────────────────────────────
 
+    def _grant(self, wish: Callable[[RunView, Sequence[int]], Wish]) -> None:
+        targets = self.targets
+        self.steering.grant(lambda: wish(self.view, targets))
+
     def action_retry(self) -> None:
-        self.steering.grant(commands.retry(self.view, self.targets))
+        self._grant(commands.retry)
 
     def action_retry_downstream(self) -> None:
-        self.steering.grant(commands.retry_downstream(self.view, self.targets))
+        self._grant(commands.retry_downstream)
 
     def action_cancel(self) -> None:
-        self.steering.grant(commands.cancel(self.view, self.targets))
+        self._grant(commands.cancel)
 
     def action_kill(self) -> None:
-        self.steering.grant(commands.kill(self.view, self.targets))
+        self._grant(commands.kill)
 
     def action_hold(self) -> None:
-        self.steering.grant(commands.hold(self.view, self.targets))
+        self._grant(commands.hold)
 
     def action_settle(self) -> None:
         self.steering.settle(self.targets)
 
     def action_retry_failed(self) -> None:
-        self.steering.grant(commands.retry_failed(self.view))
+        self.steering.grant(lambda: commands.retry_failed(self.view))
 
     def action_cancel_plan(self) -> None:
-        self.steering.grant(commands.cancel_plan(self.view))
+        self.steering.grant(lambda: commands.cancel_plan(self.view))
 
     def action_pause(self) -> None:
-        self.steering.grant(commands.pause(self.view))
+        self.steering.grant(lambda: commands.pause(self.view))
 
     def action_slots(self, by: int) -> None:
         self.steering.change_slots(by)

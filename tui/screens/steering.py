@@ -40,12 +40,14 @@ class Steering:
         wish = commands.slots((self._asked_slots or slots) + by)
         if wish.commands:
             self._asked_slots = (self._asked_slots or slots) + by
-        self.grant(wish)
+        self.grant(lambda: wish)
 
-    def grant(self, wish: Wish) -> None:
-        """Do what was wished for, after the question that belongs to it."""
+    def grant(self, make: Callable[[], Wish]) -> None:
+        """Do what is wished for, after the question that belongs to it. make: the wish as the run stands
+        when it is called: while the question stands the run goes on."""
         if not self._may_steer():
             return
+        wish = make()
         if wish.refusal:
             self.say(wish.refusal)
         elif wish.question is None:
@@ -54,10 +56,13 @@ class Steering:
             from tui.screens.dialogs import confirm
 
             def answered(answer: str | None) -> None:
-                if answer is not None:
-                    self.send(wish.commands)
+                now = make()
+                if now.refusal:
+                    self.say(now.refusal)
+                elif answer is not None:
+                    self.send(now.commands)
 
-            self._open(confirm(wish.question), answered)
+            self._open(confirm(wish.question, lambda: make().question), answered)
 
     def choose_mode(self) -> None:
         """Ask for a failure mode, and set it."""
@@ -67,16 +72,16 @@ class Steering:
 
         def chosen(mode: str | None) -> None:
             if mode is not None:
-                self.grant(commands.failure_mode(self._feed.view, FailureMode(mode)))
+                self.grant(lambda: commands.failure_mode(self._feed.view, FailureMode(mode)))
 
-        self._open(ask_failure_mode(self._feed.view), chosen)
+        self._open(ask_failure_mode(self._feed), chosen)
 
     def settle(self, tasks: Sequence[int]) -> None:
         """Ask whether the tasks are to be skipped or marked succeeded, and do that."""
         view = self._feed.view
         offers = commands.settlements(view, tasks)
         if not offers:
-            self.grant(commands.skip(view, tasks))  # says why not
+            self.grant(lambda: commands.skip(view, tasks))  # says why not
             return
         if not self._may_steer():
             return
@@ -86,15 +91,18 @@ class Steering:
 
         def reasoned(reason: str | None) -> None:
             if reason is not None:
-                self.grant(commands.mark_succeeded(self._feed.view, tasks, reason))
+                self.grant(lambda: commands.mark_succeeded(self._feed.view, tasks, reason))
 
         def chosen(what: str | None) -> None:
             if what == "skip":
-                self.grant(commands.skip(self._feed.view, tasks))
+                self.grant(lambda: commands.skip(self._feed.view, tasks))
             elif what == "mark":
                 self._open(ReasonDialog(f"Mark {name} succeeded"), reasoned)
 
-        self._open(ask_settlement(f"Settle {name} without running it?", offers), chosen)
+        title = f"Settle {name} without running it?"
+        self._open(
+            ask_settlement(title, offers, lambda: commands.settlements(self._feed.view, tasks)), chosen
+        )
 
     def send(self, wanted: Sequence[Command]) -> None:
         """Send commands, in their order. A refusal is said, not raised."""
