@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.plan.references import Reference, parse
 
@@ -45,18 +45,11 @@ class Unquotable(ValueError):
     """A reference stands where its value could not be kept in one piece. The message says where."""
 
 
-class Script(tuple[str, tuple[Reference, ...]]):
+class Script(NamedTuple):
     """Shell text without references, and the references whose values belong into `VARIABLE` 1, 2, ..."""
 
-    __slots__ = ()
-
-    @property
-    def text(self) -> str:
-        return self[0]
-
-    @property
-    def references(self) -> tuple[Reference, ...]:
-        return self[1]
+    text: str
+    references: tuple[Reference, ...]
 
 
 @lru_cache(2048)
@@ -72,7 +65,7 @@ def expand(text: str) -> Script:
         else:
             number = numbers.setdefault(part, len(numbers) + 1)
             script.append(next(places).value % VARIABLE.format(number))
-    return Script(("".join(script), tuple(numbers)))
+    return Script("".join(script), tuple(numbers))
 
 
 def find_places(script: str) -> Sequence[Place]:
@@ -150,6 +143,8 @@ class _Reader:
                 elif open_[-1:] == ["("]:
                     open_.pop()
                 elif not open_ and is_nested:
+                    if documents:
+                        raise IndexError
                     return
             elif char == "#" and word == "":
                 end = text.find("\n", self._at)
@@ -174,8 +169,6 @@ class _Reader:
                 self._ansi_quotes()
             elif not self._expansion(in_quotes=False):
                 self._at += 1
-        if documents and is_nested:
-            raise IndexError
 
     def _single_quotes(self) -> None:
         end = self._find("'", self._at + 1)

@@ -173,7 +173,8 @@ def broken_rules(document: Mapping[str, Any], *, retries: bool = False) -> Itera
                 if key in task:
                     message = f"a subplan has no {key} of its own: give it to the tasks inside"
                     yield Finding((*path, key), message, key=True)
-        yield from _asked_of_groups(task, path, matrices)
+        if matrices:
+            yield from _asked_of_groups(task, path, matrices)
         if "matrix" in task:
             for inner, message, is_key in matrix_faults(str(name), task["matrix"]):
                 yield Finding((*path, "matrix", *inner), message, is_key)
@@ -184,7 +185,7 @@ def _asked_of_groups(
 ) -> Iterator[Finding]:
     """What needs ask of a matrix: that its tasks fail one and all is hardly ever what is meant."""
     key = "needs" if "needs" in task else "depends_on"
-    needs = task.get(key) if matrices else None
+    needs = task.get(key)
     for name, condition in needs.items() if isinstance(needs, Mapping) else ():
         if name in matrices and condition in (Condition.FAILED, Condition.SKIPPED):
             message = (

@@ -234,6 +234,7 @@ WITH = {
         "2:13: param 'version' of 'b.yaml' needs a value: give it one in with",
         "2:28: 'b.yaml' has no param 'versoin', did you mean 'version'?",
     ],
+    "{plan: b.yaml, with: 5}": ["2:27: with must be a mapping, not 5"],
     "{plan: b.yaml, with: {version: [1]}}": ["2:37: with 'version' must be text"],
     "{plan: b.yaml, with: {version: '${{ params.x }}'}}": ["2:37: there is no param 'x': the plan has no params"],
     "{plan: b.yaml, with: {version: '${{ tasks.c.outputs.x }}'}}": [
