@@ -71,6 +71,10 @@ class AggregateSubplanError(RunFailed):
         super().__init__(f"{number} failed: " + "; ".join(f"{task}: {error}" for task, error in failures))
 
 
+class ExecutorUnusable(PlandeckError):
+    """An executor that a plan names is known, but cannot be used; the message says why."""
+
+
 class StoreError(PlandeckError):
     """What is kept of runs cannot be read or written; the message names the file and what to do."""
 

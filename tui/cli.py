@@ -13,7 +13,7 @@ import click
 from tui.config_commands import config
 from tui.goal_commands import goals
 from tui.history_commands import HISTORY_COMMANDS
-from tui.loading import load, tell
+from tui.loading import has_sound_calls, load, tell
 from tui.metrics_option import metrics_option
 from tui.reopen_commands import REOPEN_COMMANDS
 from tui.streams import emit as _print
@@ -93,6 +93,7 @@ def run_options(command: _Command) -> _Command:
     options = (
         click.option("--max-parallel", metavar="N", type=slots, help="Run at most N tasks at once, 1 to 32."),
         click.option("--failure-mode", type=FailureModeChoice(), help="What one failure means for the rest."),
+        click.option("--executor", metavar="NAME", help="Where all tasks run, over what the plan says."),
         click.option("--speed", metavar="X", type=factor, default=1.0, help="Divide simulated time by X."),
         click.option("--seed", metavar="N", type=int, help="Make simulated failures and jitter repeatable."),
         click.option("--plain", is_flag=True, help="Print a line a change; do not open the console."),
@@ -156,7 +157,7 @@ def check(plans: tuple[str, ...], params: Mapping[str, str]) -> int:
 
     code = 0
     for path in plans:
-        if plan := load(path, params=params):
+        if (plan := load(path, params=params)) and has_sound_calls(plan):
             subplans = f", {counted(len(plan.subplans), 'subplan')}" if plan.subplans else ""
             _print(f"{one_line(path)}: fine, {counted(len(plan.tasks), 'task')}{subplans}")
         else:
@@ -239,6 +240,7 @@ def _run(
     *,
     params: Mapping[str, str],
     max_parallel: int | None,
+    executor: str | None,
     failure_mode: str | None,
     speed: float,
     seed: int | None,
@@ -259,7 +261,7 @@ def _run(
     from engine.plan.model import FailureMode
 
     mode = FailureMode(failure_mode) if failure_mode else None
-    plan = load(path, params=params, max_parallel=max_parallel, failure_mode=mode)
+    plan = load(path, params=params, max_parallel=max_parallel, failure_mode=mode, executor=executor)
     if not plan:
         return EXIT_USAGE
     if dry_run:
@@ -272,6 +274,7 @@ def _run(
     again = ["plandeck", *again, *(f"--param={name}={value}" for name, value in params.items())]
     for option, value in (
         ("--max-parallel", max_parallel),
+        ("--executor", executor),
         ("--failure-mode", failure_mode),
         ("--speed", None if speed == 1 else f"{speed:g}"),
         ("--seed", seed),

@@ -39,9 +39,15 @@ def path() -> None:
 @click.option("--task", metavar="NAME", help="All the settings of this task, not only those of its own.")
 @click.option("--max-parallel", metavar="N", type=click.IntRange(1, 32), help="As for run.")
 @click.option("--failure-mode", type=click.Choice(_MODES), help="As for run.")
+@click.option("--executor", metavar="NAME", help="As for run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, one for each setting.")
 def explain(
-    plan: str, task: str | None, max_parallel: int | None, failure_mode: str | None, as_json: bool
+    plan: str,
+    task: str | None,
+    max_parallel: int | None,
+    failure_mode: str | None,
+    executor: str | None,
+    as_json: bool,
 ) -> int:
     """Print every setting of a plan and the level that it comes from.
 
@@ -52,7 +58,7 @@ def explain(
     from engine.plan.model import FailureMode
 
     mode = FailureMode(failure_mode) if failure_mode else None
-    loaded = load(plan, max_parallel=max_parallel, failure_mode=mode)
+    loaded = load(plan, max_parallel=max_parallel, failure_mode=mode, executor=executor)
     if loaded is None:
         return EXIT_USAGE
     if task is not None and task not in (one.name for one in loaded.tasks):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
 from anyio.abc import TaskGroup
@@ -86,6 +86,7 @@ class Request(NamedTuple):
     read_only: bool = False
     verbose: bool = False
     dispatchers: Mapping[str, TaskDispatcher] | None = None
+    executors: Mapping[str, Mapping[str, Any]] | None = None
     preferences: Preferences | None = None
     metrics: tuple[str, int] | None = None
 
@@ -112,6 +113,7 @@ def _opened(request: Request, teller: Teller) -> AbstractAsyncContextManager[Kep
         return reopen_run(
             request.subject,
             dispatchers=request.dispatchers,
+            options=request.executors,
             on_wait=teller.tell,
             verbose=request.verbose,
         )
@@ -120,6 +122,7 @@ def _opened(request: Request, teller: Teller) -> AbstractAsyncContextManager[Kep
         seed=request.seed,
         speed=request.speed,
         dispatchers=request.dispatchers,
+        options=request.executors,
         verbose=request.verbose,
     )
 

@@ -40,7 +40,7 @@ def find(history: History, run: str) -> RunRecord:
 @contextmanager
 def plainly() -> Iterator[None]:
     """Tell in one line what is wrong, and end the command with exit code 2."""
-    from engine.errors import PlandeckError
+    from engine.errors import PlandeckError, PlanInvalid, SettingsInvalid
     from engine.view.text import one_line
 
     fault: PlandeckError | None = None
@@ -48,7 +48,10 @@ def plainly() -> Iterator[None]:
         yield
     except* PlandeckError as faults:
         fault = _first(faults)
-    if fault is not None:  # raised within except*, it would be wrapped
+    # raised within except*, it would be wrapped
+    if isinstance(fault, PlanInvalid | SettingsInvalid):
+        raise fault  # told elsewhere, a line for each mistake
+    if fault is not None:
         raise click.ClickException(one_line(str(fault))) from fault
 
 

@@ -18,6 +18,7 @@ def load(
     params: Mapping[str, str] | None = None,
     max_parallel: int | None = None,
     failure_mode: FailureMode | None = None,
+    executor: str | None = None,
 ) -> Plan | None:
     """The plan in a file, or None after every fault has been printed.
 
@@ -30,7 +31,7 @@ def load(
     from engine.settings.reader import read_settings
     from engine.view.text import one_line
 
-    command_line = ProfileSection(max_parallel=max_parallel, failure_mode=failure_mode)
+    command_line = ProfileSection(max_parallel=max_parallel, failure_mode=failure_mode, executor=executor)
     try:
         return load_plan(path, params=params, levels=levels_in(read_settings(), command_line))
     except (PlanInvalid, SettingsInvalid) as invalid:
@@ -38,6 +39,27 @@ def load(
     except OSError as error:
         click.echo(one_line(f"{path}: {error.strerror or error}"), err=True)
     return None
+
+
+def has_sound_calls(plan: Plan) -> bool:
+    """Whether the functions that the plan calls are there and take what they are given. Says why not."""
+    import anyio
+
+    from engine.dispatch.local import LocalDispatcher
+    from engine.errors import PlanInvalid
+
+    async def check() -> None:
+        async with LocalDispatcher() as local:
+            await local.prepare(plan)
+
+    if not any(task.python is not None for task in plan.tasks):
+        return True
+    try:
+        anyio.run(check)
+    except PlanInvalid as invalid:
+        tell(invalid)
+        return False
+    return True
 
 
 def tell(invalid: PlanInvalid | SettingsInvalid) -> None:

@@ -167,13 +167,17 @@ def host_run(subject: Plan | str, **settings: Any) -> int:
     import anyio
 
     from engine.host.launcher import can_detach
+    from engine.settings.reader import read_settings
     from tui.host import Request, host
     from tui.preferences import users_preferences
 
     if settings.get("detach") and not can_detach():
         raise click.UsageError("--detach is not possible here")
-    request = Request(
-        subject, preferences=users_preferences() if settings.get("console") else None, **settings
-    )
     with plainly():
+        request = Request(
+            subject,
+            executors=read_settings().settings.executors,
+            preferences=users_preferences() if settings.get("console") else None,
+            **settings,
+        )
         return anyio.run(host, request, style_of(sys.stdout), style_of(sys.stderr), backend="asyncio")

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any
 
 from engine.dispatch.base import TaskDispatcher
+from engine.dispatch.catalogue import make_dispatcher
 from engine.dispatch.local import LocalDispatcher
 from engine.plan.model import Plan
 
@@ -23,18 +24,25 @@ async def open_executors(
     seed: int | None = None,
     dispatchers: Mapping[str, TaskDispatcher] | None = None,
     callables: Mapping[str, Callable[..., Any]] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
     check: bool = True,
 ) -> AsyncIterator[Executors]:
     """speed, seed, callables: of the built-in executor "local". dispatchers: others, over the built-in ones;
-    one that is an asynchronous context manager is entered here. check: the calls of `python` tasks.
+    one that is an asynchronous context manager is entered here. options: by executor, for those that the
+    plan names and that are made here (`engine.dispatch.catalogue`). check: the calls of `python` tasks.
 
-    Raises `PlanInvalid` for calls that cannot be made as the plan says.
+    Raises `PlanInvalid` for calls that cannot be made as the plan says, and `ExecutorUnusable`. An executor
+    that nothing is known of is no mistake: its tasks fail.
     """
     async with AsyncExitStack() as entered:
         executors = Executors(dispatchers or {})
         if "local" not in executors:
             local = LocalDispatcher(speed=speed, seed=seed, callables=callables)
             executors["local"] = local
+        for name in sorted({task.executor for task in plan.tasks} - executors.keys()):
+            made = make_dispatcher(name, (options or {}).get(name, {}))
+            if made is not None:
+                executors[name] = made
         for dispatcher in executors.values():
             if isinstance(dispatcher, AbstractAsyncContextManager):
                 await entered.enter_async_context(dispatcher)

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
@@ -71,13 +71,14 @@ async def open_kept_run(
     seed: int | None = None,
     speed: float = 1.0,
     dispatchers: Mapping[str, TaskDispatcher] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
     verbose: bool = False,
 ) -> AsyncIterator[KeptRun]:
     """Run a plan as `open_run` does, and keep all that happens in a state directory.
 
     state: by default the user's own. A state directory that cannot be written is told in `fault`, and
     the run goes on without. What tasks took in past runs decides which long path starts first. verbose:
-    of the log that plandeck itself keeps (`engine.program_log`).
+    of the log that plandeck itself keeps (`engine.program_log`). options: of executors, by name.
     Raises `PlanInvalid` as `open_run` does, also for a plan that holds one of its secrets.
     """
     mask = mask_for(plan, os.environ)  # before anything of the plan is kept
@@ -88,7 +89,7 @@ async def open_kept_run(
     async with AsyncExitStack() as held:
         executors = await held.enter_async_context(
             # before anything is kept: a plan that cannot be run leaves nothing
-            open_executors(plan, speed=speed, seed=seed, dispatchers=dispatchers)
+            open_executors(plan, speed=speed, seed=seed, dispatchers=dispatchers, options=options)
         )
         try:
             hold(held.enter_context(RunLock(run_directory(state, run_id))).fileno())
@@ -130,6 +131,7 @@ async def reopen_run(
     *,
     state: Path | None = None,
     dispatchers: Mapping[str, TaskDispatcher] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
     on_wait: Callable[[str], None] | None = None,
     verbose: bool = False,
 ) -> AsyncIterator[KeptRun]:
@@ -153,7 +155,9 @@ async def reopen_run(
         tell = held.enter_context(program_log(folder, run_id, verbose=verbose, mask=mask))
         plan = journal.plan
         executors = await held.enter_async_context(
-            open_executors(plan, speed=speed, seed=seed, dispatchers=dispatchers, check=False)
+            open_executors(
+                plan, speed=speed, seed=seed, dispatchers=dispatchers, options=options, check=False
+            )
         )
         async with (
             run_on(

@@ -27,6 +27,7 @@ from engine.plan.values import (
     Factor,
     HookTime,
     Key,
+    Labels,
     Limit,
     Name,
     PlanFile,
@@ -222,6 +223,9 @@ class TaskSection(DefaultsSection):
     depends_on: Needs | None = Field(default=None, description="Another spelling of needs.")
     env: Environment | None = Field(
         default=None, description="Environment variables, over those of the plan."
+    )
+    labels: Labels | None = Field(
+        default=None, description="What the rules of the user go by, that choose executors."
     )
     description: Text | None = Field(default=None, description="For people.")
 

@@ -39,13 +39,22 @@ PARTS: Final[dict[str, type[Section]]] = {
 """The settings that are laid over one another part by part."""
 
 
+class Route(NamedTuple):
+    """A rule: tasks that have all these labels go to this executor."""
+
+    labels: Mapping[str, str]
+    executor: str
+
+
 class Levels(NamedTuple):
     """What is set outside a plan's file. command_line: stands above the plan. profiles: by name; the plan
-    chooses one. defaults: hold for every plan."""
+    chooses one. routes: for tasks whose plan names no executor, the first that fits. defaults: hold for
+    every plan."""
 
     command_line: ProfileSection = NOTHING
     profiles: Mapping[str, ProfileSection] = {}
     defaults: ProfileSection = NOTHING
+    routes: Sequence[Route] = ()
 
 
 class Level(NamedTuple):
@@ -86,6 +95,14 @@ def _profile(name: str, profiles: Mapping[str, ProfileSection]) -> Level:
         hint = Speller(profiles).hint(name) or known
         raise UnknownProfile(f"there is no profile {quoted(name)}{hint}")
     return Level(f"profile {name}", profiles[name])
+
+
+def routed(labels: Mapping[str, str], routes: Sequence[Route]) -> int | None:
+    """The number, from 1, of the first rule that fits."""
+    for number, route in enumerate(routes, 1):
+        if all(labels.get(name) == value for name, value in route.labels.items()):
+            return number
+    return None
 
 
 def layered(levels: Sequence[Level]) -> Layered:
@@ -140,6 +157,8 @@ def _named(names: Iterable[str]) -> list[str]:
 def origin(task: Task, origins: Mapping[str, str], field: str) -> str:
     """The level that a setting of a task comes from. origins: of the plan that the task belongs to."""
     level = origins.get(field, BUILT_IN)
+    if field == "executor" and task.route is not None:
+        return f"route {task.route}"
     return TASK if field in task.given and level != COMMAND_LINE else level
 
 

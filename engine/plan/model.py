@@ -96,7 +96,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     callable is called with. interpreter: the Python that calls it, None for the one that runs plandeck.
     timeout: seconds an attempt, None for no limit. stall_after: seconds, None for never. working_dir:
     absolute, unless it holds a reference: then from the directory of its scope. env: over that of its
-    scope. scope: number of the plan that it belongs to, 0 for the one that is run, n for
+    scope. labels: what rules go by that choose its executor. route: the number, from 1, of the rule that did.
+    scope: number of the plan that it belongs to, 0 for the one that is run, n for
     `Plan.subplans[n - 1]`. group: the name that it shares with the other members of its matrix, None for a
     task of its own. matrix: by key, what this member of a matrix has. line: where it stands in its file, 0
     if it came from elsewhere. given: the settings that it has itself, "timeout" or "retry.limit"; the
@@ -124,6 +125,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     shutdown: Shutdown = DEFAULT_SHUTDOWN
     interpreter: str | None = None
     executor: str = "local"
+    labels: dict[str, str] | None = None
+    route: int | None = None
     description: str = ""
     scope: int = 0
     group: str | None = None

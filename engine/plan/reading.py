@@ -150,7 +150,7 @@ class Origin(NamedTuple):
         plan = resolve(
             section,
             settings,
-            self._levels.command_line,
+            self._levels,
             name=self.stem,
             directory=str(self.directory),
             source=None if self.path is None else str(self.path),

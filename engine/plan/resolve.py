@@ -14,13 +14,12 @@ from engine.plan.document import (
     DefaultsSection,
     HooksSection,
     PlanSection,
-    ProfileSection,
     RetrySection,
     Section,
     ShutdownSection,
     TaskSection,
 )
-from engine.plan.levels import Layered, flat
+from engine.plan.levels import GLOBAL, Layered, Levels, flat, routed
 from engine.plan.model import (
     DEFAULT_SHUTDOWN,
     NO_HOOKS,
@@ -47,7 +46,7 @@ MAX_PARALLEL: Final = 4
 def resolve(
     document: PlanSection,
     settings: Layered,
-    command_line: ProfileSection,
+    elsewhere: Levels,
     *,
     name: str,
     directory: str,
@@ -56,12 +55,12 @@ def resolve(
 ) -> Plan:
     """The plan that `document` describes.
 
-    settings: of all levels. command_line: stands above what a task says itself. name: for a plan that
-    gives itself none. directory: absolute; where relative paths begin. source: the plan's file. lines:
-    where each task stands in it.
+    settings: of all levels. elsewhere: what is set outside the plan. name: for a plan that gives itself
+    none. directory: absolute; where relative paths begin. source: the plan's file. lines: where each task
+    stands in it.
     """
     common, origins = settings
-    defaults = _Defaults(common, command_line, directory)
+    defaults = _Defaults(settings, elsewhere, directory)
     return Plan(
         name=document.name or name,
         tasks=tuple([defaults.task(name, task, lines.get(name, 0)) for name, task in document.tasks.items()]),
@@ -80,8 +79,10 @@ def resolve(
 class _Defaults:
     """Makes tasks. Equal parts of them are shared, so that ten thousand tasks stay small."""
 
-    def __init__(self, given: DefaultsSection, command_line: DefaultsSection, directory: str) -> None:
-        self.above = {name: value for name, value in command_line if value is not None}
+    def __init__(self, settings: Layered, elsewhere: Levels, directory: str) -> None:
+        given, origins = settings
+        self.above = {name: value for name, value in elsewhere.command_line if value is not None}
+        self.routes = elsewhere.routes if origins.get("executor", GLOBAL) == GLOBAL else ()
         self.directory = Path(directory)
         self.needs: dict[tuple[str, Condition], Need] = {}
         self.retries: dict[RetrySection | int | None, Retry] = {None: NO_RETRY}
@@ -113,6 +114,10 @@ class _Defaults:
                 line=line,
                 given=given,
             )
+        route = None
+        if self.routes and section.executor is None:
+            route = routed(section.labels or {}, self.routes)
+        executor = self.executor if route is None else self.routes[route - 1].executor
         return Task(
             name=name,
             run=tuple(run) if isinstance(run, list) else run,
@@ -130,7 +135,9 @@ class _Defaults:
             working_dir=self.folder(section.working_dir, self.working_dir),
             shutdown=self.shutdown(section.shutdown, self.default_shutdown),
             interpreter=self.program(section.interpreter) or self.interpreter,
-            executor=section.executor or self.executor,
+            executor=section.executor or executor,
+            labels=section.labels,
+            route=route,
             description=section.description or "",
             line=line,
             given=given,

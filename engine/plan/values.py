@@ -24,6 +24,7 @@ _UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION: Final = "".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in _UNITS)
 _CALLABLE: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _RATE: Final = r"(\d+(?:\.\d+)?)/([smh])"
+_EXECUTOR: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _SIGNALS: Final = {
     name: getattr(signal, f"SIG{name}").value
     for name in ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "KILL")
@@ -114,10 +115,10 @@ def _signal(text: object) -> int:
     return int(_SIGNALS[name])
 
 
-def _executor(text: object) -> object:
-    if text != "local":
-        raise mistake("can only be local: other executors are not supported yet")
-    return text
+def _executor(value: str) -> str:
+    if not re.fullmatch(_EXECUTOR, value):
+        raise mistake("must be the name of an executor, of letters, digits, '.', '_' and '-'")
+    return value
 
 
 def _not_empty(value: tuple[int, ...]) -> tuple[int, ...]:
@@ -212,7 +213,10 @@ Environment = dict[VariableName, Text]
 Key = Annotated[str, AfterValidator(_key), WithJsonSchema({"type": "string", "pattern": f"^{KEY.pattern}$"})]
 CallableName = Annotated[Text, AfterValidator(_callable)]
 PlanFile = Annotated[Text, AfterValidator(_plan_file)]
-Executor = Annotated[Text, BeforeValidator(_executor), WithJsonSchema({"const": "local"})]
+Executor = Annotated[
+    Text, AfterValidator(_executor), WithJsonSchema({"type": "string", "pattern": f"^{_EXECUTOR}$"})
+]
+Labels = dict[Annotated[str, AfterValidator(_name)], Text]
 
 _DURATION_SCHEMA: Final = r"\d+(?:\.\d+)?(?:d|h|m|s|ms)"
 Duration = Annotated[

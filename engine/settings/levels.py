@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from engine.errors import Fault, SettingsInvalid
 from engine.plan.document import ProfileSection
-from engine.plan.levels import NOTHING, Levels
+from engine.plan.levels import NOTHING, Levels, Route
 from engine.plan.rules import explained
 from engine.settings.model import SettingsFile
 
@@ -24,7 +24,8 @@ def levels_in(file: SettingsFile, command_line: ProfileSection = NOTHING) -> Lev
     }
     if faults:
         raise SettingsInvalid(faults)
-    return Levels(command_line, profiles, defaults)
+    routes = tuple(Route(each.labels, each.executor) for each in settings.routes)
+    return Levels(command_line, profiles, defaults, routes)
 
 
 def _checked(file: SettingsFile, path: tuple[str, ...], given: Any, faults: list[Fault]) -> ProfileSection:

@@ -32,13 +32,26 @@ class ConsoleSettings:
 
 
 @dataclass(frozen=True)
+class RouteSettings:
+    """`[[routes]]`: tasks that have all these labels go to this executor."""
+
+    labels: dict[str, str]
+    executor: str
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+
+@dataclass(frozen=True)
 class Settings:
     """The whole file. defaults: for every plan. profiles: by name, what a plan can choose with `profile`.
-    keys: the keys of a binding by its id; ids with dots may also be written as tables within tables. These
-    three stand here as they were written."""
+    executors: by name, how they are made. routes: rules that choose an executor by a task's labels. keys:
+    the keys of a binding by its id; ids with dots may also be written as tables within tables. Defaults,
+    profiles, executors and keys stand here as they were written."""
 
     defaults: dict[str, Any] = field(default_factory=dict)
     profiles: dict[str, Any] = field(default_factory=dict)
+    executors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    routes: list[RouteSettings] = field(default_factory=list)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
     keys: dict[str, Any] = field(default_factory=dict)
 

@@ -90,6 +90,8 @@ def _explained(error: ErrorDetails) -> str:
     if kind == "unexpected_keyword_argument":
         what = "section" if len(path) == 1 else "key"
         return f"unknown {what} {quoted(key)}{Speller(_known(path[:-1])).hint(key)}"
+    if kind == "missing":
+        return f"{quoted(key)} is missing"
     if kind == "literal_error":
         choices = [choice.strip("'") for choice in re.findall(r"'[^']*'", error["ctx"]["expected"])]
         hint = Speller(choices).hint(value) if isinstance(value, str) else ""

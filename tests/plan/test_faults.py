@@ -144,8 +144,8 @@ IN_THE_PLAN = {
     "defaults: {stall_measure: silent}": (
         "1:27: stall_measure must be one of silence, elapsed, not 'silent', did you mean 'silence'?"
     ),
-    "defaults: {executor: dask}": (
-        "1:22: executor can only be local: other executors are not supported yet"
+    "defaults: {executor: a b}": (
+        "1:22: executor must be the name of an executor, of letters, digits, '.', '_' and '-'"
     ),
     "defaults: {shutdown: {signal: TREM}}": (
         "1:31: signal must be one of TERM, INT, HUP, QUIT, USR1, USR2, KILL, did you mean 'TERM'?"

@@ -10,7 +10,7 @@ import pytest
 
 from engine.errors import PlanInvalid
 from engine.plan.document import ProfileSection
-from engine.plan.levels import Levels, origin, plan_fields, task_fields
+from engine.plan.levels import Levels, Route, origin, plan_fields, task_fields
 from engine.plan.load import load_plan, parse_plan
 from engine.plan.model import Plan
 
@@ -54,7 +54,7 @@ SETTINGS: dict[str, list[tuple[object, object]]] = {
     ],
     "shutdown.grace": [(f"{number}s", float(number)) for number in (1, 2, 3, 4, 5)],
     "interpreter": [(f"bin/python{number}", f"/plans/bin/python{number}") for number in range(5)],
-    "executor": [("local", "local")] * 5,
+    "executor": [(name, name) for name in ("dask", "local", "gpu", "local-2", "a.b")],
 }
 
 BUILT_IN: dict[str, object] = {
@@ -188,3 +188,38 @@ def test_a_recorded_workflow_takes_what_concerns_the_run(tmp_path: Path) -> None
     plan = load_plan(path, levels=levels)
     assert plan.max_parallel == 2
     assert plan.origins == {"max_parallel": "command line"}
+
+
+class TestRoutes:
+    ROUTES = (Route({"gpu": "yes", "size": "big"}, "cluster"), Route({"gpu": "yes"}, "gpu"))
+
+    def executor(self, labels: dict[str, str], levels: Levels, **more: object) -> tuple[str, str]:
+        document = {"tasks": {"a": {"run": "true", "labels": labels}}, **more}
+        plan = parse_plan(document, levels=levels)
+        (task,) = plan.tasks
+        return task.executor, origin(task, plan.origins, "executor")
+
+    @pytest.mark.parametrize(
+        ("labels", "found"),
+        [
+            ({}, ("local", "built-in")),
+            ({"gpu": "no"}, ("local", "built-in")),
+            ({"gpu": "yes"}, ("gpu", "route 2")),
+            ({"gpu": "yes", "size": "big", "more": "x"}, ("cluster", "route 1")),
+        ],
+    )
+    def test_the_first_rule_that_fits_holds(self, labels: dict[str, str], found: tuple[str, str]) -> None:
+        assert self.executor(labels, Levels(routes=self.ROUTES)) == found
+
+    def test_they_stand_above_the_defaults_of_the_user_alone(self) -> None:
+        gpu = {"gpu": "yes"}
+        user = Levels(routes=self.ROUTES, defaults=ProfileSection(executor="usual"))
+        assert self.executor(gpu, user) == ("gpu", "route 2")
+        assert self.executor({}, user) == ("usual", "global")
+        assert self.executor(gpu, user, defaults={"executor": "own"}) == ("own", "plan")
+        line = user._replace(command_line=ProfileSection(executor="line"))
+        assert self.executor(gpu, line) == ("line", "command line")
+        profile = {"profile": "p", "profiles": {"p": {"executor": "chosen"}}}
+        assert self.executor(gpu, user, **profile) == ("chosen", "profile p")
+        document = {"tasks": {"a": {"run": "true", "labels": gpu, "executor": "mine"}}}
+        assert parse_plan(document, levels=user).tasks[0].executor == "mine"

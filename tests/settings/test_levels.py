@@ -6,7 +6,7 @@ import pytest
 
 from engine.errors import SettingsInvalid
 from engine.plan.document import ProfileSection
-from engine.plan.levels import Levels
+from engine.plan.levels import Levels, Route
 from engine.plan.load import parse_plan
 from engine.settings.levels import levels_in
 from engine.settings.model import Settings, SettingsFile
@@ -67,6 +67,9 @@ def test_they_stand_behind_the_plan() -> None:
         "[profiles.x.retry]\nlimt = 1": "config.toml:2:1: unknown key 'limt', did you mean 'limit'?",
         "[defaults]\nretry.limit = 101": "config.toml:2:1: limit must be at most 100, not 101",
         "[profiles]\nx = 3": "config.toml:2:1: x must be a table",
+        "[[routes]]\nlabels = {a = 'b'}": "config.toml:1:3: 'executor' is missing",
+        "[[routes]]\nexecutor = 'x'\nlabels = {a = 3}": "config.toml:3:11: a must be text, not 3",
+        "[executors]\nx = 3": "config.toml:2:1: x must be a table, not 3",
     }.items(),
 )
 def test_what_is_wrong(text: str, fault: str) -> None:
@@ -75,3 +78,13 @@ def test_what_is_wrong(text: str, fault: str) -> None:
 
 def test_everything_wrong_is_told_at_once() -> None:
     assert len(faults("[defaults]\npriority = 101\n[profiles.x]\npriority = -1\nstall_after = 3")) == 3
+
+
+def test_rules_and_executors() -> None:
+    file = parse_settings(
+        "[[routes]]\nlabels = {gpu = 'yes'}\nexecutor = 'cluster'\n"
+        "[executors.cluster]\nkind = 'dask'\naddress = 'tcp://10.0.0.1:8786'\n",
+        "config.toml",
+    )
+    assert levels_in(file).routes == (Route({"gpu": "yes"}, "cluster"),)
+    assert file.settings.executors == {"cluster": {"kind": "dask", "address": "tcp://10.0.0.1:8786"}}
