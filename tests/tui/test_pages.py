@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 from engine.core.inputs import CancelTask
-from engine.plan.model import Condition, Need, Plan, Retry, Shutdown, Simulation, StallMeasure, Task
+from engine.plan.model import (
+    Condition,
+    FailureMode,
+    Need,
+    Plan,
+    Retry,
+    Shutdown,
+    Simulation,
+    StallMeasure,
+    Subplan,
+    Task,
+)
 from tests.support.console import console
 from tests.support.run import FakeRun
 from tui.app import HUNG_UP
@@ -34,9 +45,22 @@ PLAN = Plan(
             shutdown=Shutdown(signal=signal.SIGINT),
             working_dir="/srv/build",
         ),
+        Task(name="call[3.11]", python="ops:send", arguments={"to": "me", "n": 2}, matrix={"py": "3.11"}),
+        Task(name="part", plan="parts/part.yaml"),
+        Task(name="part/inside", run="true", scope=1),
+    ),
+    subplans=(
+        Subplan(
+            name="part",
+            task=4,
+            parent=0,
+            max_parallel=2,
+            failure_mode=FailureMode.CONTINUE_ON_ERROR,
+            params={"tag": "${{ tasks.argv.outputs.tag }}", "pace": "slow"},
+        ),
     ),
 )
-PRETEND, ARGV, SCRIPT = range(3)
+PRETEND, ARGV, SCRIPT, CALL, PART = range(5)
 
 
 @pytest.fixture
@@ -79,6 +103,15 @@ def run(tmp_path: Path) -> FakeRun:
                 "needs ○ argv pending",
             ],
         ),
+        (CALL, ["calls ops:send(to='me', n=2)", "matrix py 3.11"]),
+        (
+            PART,
+            [
+                "plan parts/part.yaml",
+                "params tag = ${{ tasks.argv.outputs.tag }} pace = slow",
+                "inside 2 slots, continue-on-error",
+            ],
+        ),
     ],
 )
 async def test_details_say_what_a_task_is(task: int, said: list[str], run: FakeRun) -> None:
@@ -101,6 +134,16 @@ async def test_details_are_kept_up_to_date(run: FakeRun) -> None:
         assert "✖ failed" in text
         assert "exit 3: no luck" in text
         assert "task failed" in text
+
+
+async def test_details_tell_outputs(run: FakeRun) -> None:
+    async with console(run, (120, 40)) as c:
+        run.push(run.make.completed("pretend", outputs={"tag": "[bold]v1[/]\n\x1b[31m2", "n": "5"}))
+        await c.press("d")
+        await c.settle()
+        text = " ".join(c.text().replace("│", " ").split())
+        assert "outputs tag = [bold]v1[/]" in text
+        assert "n = 5" in text
 
 
 async def test_a_page_is_scrolled_like_a_list(run: FakeRun) -> None:

@@ -15,6 +15,7 @@ from engine.view.run_view import RunView
 from engine.view.text import one_line
 from engine.view.timing import clock, short
 from tui.feed import Feed
+from tui.marks import MODE_WORDS, counted
 from tui.present import look_of
 from tui.screens.pages import PageScreen
 from tui.widgets.page import Page, Span, TextLine
@@ -73,6 +74,14 @@ class DetailScreen(PageScreen):
         elif task.simulate is not None:
             rate = f", fails {task.simulate.fail_rate:.0%}" if task.simulate.fail_rate else ""
             yield (_label("simulates"), Span(f"{short(task.simulate.duration)}{rate}"))
+        elif task.python is not None:
+            arguments = [f"{name}={value!r}" for name, value in (task.arguments or {}).items()]
+            yield from _wrapped("calls", f"{task.python}({', '.join(arguments)})", width)
+        elif task.plan is not None:
+            yield from self._subplan(task, width)
+            return
+        matrix = [f"{key} {value}" for key, value in (task.matrix or {}).items()]
+        yield from _wrapped("matrix", ", ".join(matrix), width)
         yield (_label("retries"), Span(_retry_words(task.retry)))
         yield (_label("timeout"), Span(short(task.timeout) if task.timeout is not None else "none"))
         stall = (
@@ -83,6 +92,16 @@ class DetailScreen(PageScreen):
         yield (_label("stalled"), Span(stall))
         yield (_label("priority"), Span(str(task.priority)))
         yield from _wrapped("directory", task.working_dir or "", width)
+
+    def _subplan(self, task: Task, width: int) -> Iterator[TextLine]:
+        """What there is to know of a task that stands for a subplan: it has no settings of its own."""
+        subplan = next(each for each in self._run.plan.subplans if each.task == self._index)
+        yield from _wrapped("plan", task.plan or "", width)
+        given = [f"{name} = {value}" for name, value in subplan.params.items()]
+        for number, line in enumerate(given):
+            yield from _wrapped("" if number else "params", line, width)
+        limits = f"{counted(subplan.max_parallel, 'slot')}, {MODE_WORDS[subplan.failure_mode]}"
+        yield (_label("inside"), Span(limits))
 
     def _relations(self, view: RunView) -> Iterator[TextLine]:
         look = look_of(self)
