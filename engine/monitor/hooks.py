@@ -16,7 +16,7 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from engine.core.events import Event, PlanCompleted, TaskStalled
+from engine.core.events import Event, PlanCompleted
 from engine.core.inputs import AttemptOutcome, HookFinished, OutcomeKind
 from engine.core.state import Outcome
 from engine.dispatch.base import Attempt
@@ -98,26 +98,23 @@ class HookRunner:
     # ── what a monitor tells ────────────────────────────────────────────────────────────────────
 
     def joined(self, view: RunView, missed: int) -> None:
-        self._look(view)
+        """Nothing: what has stalled meanwhile is told by itself."""
 
     def happened(self, view: RunView, event: Event, latency: float) -> None:
         if isinstance(event, PlanCompleted) and (hook := _ENDS.get(event.outcome)):
             self._call(hook, view, None, event)
-        if not isinstance(event, TaskStalled):
-            self._look(view)
 
     def stalled(self, view: RunView, index: int) -> None:
         self._call("stall", view, index)
-        self._look(view)
 
-    def left(self, view: RunView) -> None:
-        """Nothing: what there was to say has been said."""
-
-    def _look(self, view: RunView) -> None:
+    def settled(self, view: RunView) -> None:
         """Whether the run is unhealthy, of which is told once until it recovers."""
         was, self._is_unhealthy = self._is_unhealthy, bool(view.stalled) and view.health < UNHEALTHY
         if self._is_unhealthy and not was:
             self._call("unhealthy", view, next(iter(view.stalled)))
+
+    def left(self, view: RunView) -> None:
+        """Nothing: what there was to say has been said."""
 
     def _call(self, hook: str, view: RunView, index: int | None, cause: Event | None = None) -> None:
         if getattr(self._hooks, hook) is None:

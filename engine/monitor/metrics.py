@@ -117,7 +117,6 @@ class Metrics:
     def joined(self, view: RunView, missed: int) -> None:
         self._dropped.inc(missed)
         self._waves[view.run_id] = Waves(view)
-        self._show(view)
 
     def happened(self, view: RunView, event: Event, latency: float) -> None:
         self.begun_before = self.registry.begun
@@ -130,7 +129,6 @@ class Metrics:
             self._count_task(view, event)
         for duration in self._waves[view.run_id].take(event):
             self._wave.observe(duration)
-        self._show(view)
 
     def _count_task(self, view: RunView, event: TaskEvent) -> None:
         """A task that does something itself: what stands for a subplan is none."""
@@ -146,11 +144,8 @@ class Metrics:
     def stalled(self, view: RunView, index: int) -> None:
         self._stalls.inc()
 
-    def left(self, view: RunView) -> None:
-        self._waves.pop(view.run_id, None)
-        self._remove(view.run_id)
-
-    def _show(self, view: RunView) -> None:
+    def settled(self, view: RunView) -> None:
+        """Only what the gauges show in the end is ever seen."""
         run_id = view.run_id
         if view.phase is RunPhase.COMPLETE:
             self._remove(run_id)
@@ -158,6 +153,10 @@ class Metrics:
         self._health.labels(run_id).set(view.health)
         self._limit.labels(run_id).set(view.max_parallel)
         self._use(run_id, len(view.active))
+
+    def left(self, view: RunView) -> None:
+        self._waves.pop(view.run_id, None)
+        self._remove(view.run_id)
 
     def _remove(self, run_id: str) -> None:
         """Its gauges go: a value that never changes any more would be taken for the present."""

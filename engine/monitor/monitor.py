@@ -78,6 +78,9 @@ class Observer(Protocol):
     def stalled(self, view: RunView, index: int) -> None:
         """A task has stalled: once per stall, after the event that says so."""
 
+    def settled(self, view: RunView) -> None:
+        """All that has come by now has been told."""
+
     def left(self, view: RunView) -> None:
         """No more will come of this run."""
 
@@ -181,6 +184,10 @@ class Monitor:
         self.stalls_detected += 1
         for observer in self._observers:
             observer.stalled(view, index)
+
+    def tell_settled(self, view: RunView) -> None:
+        for observer in self._observers:
+            observer.settled(view)
 
     def tell_left(self, view: RunView) -> None:
         for observer in self._observers:
@@ -293,6 +300,7 @@ class Following:
             if stalls:
                 monitor.tell_stalled(view, event.index)  # type: ignore[attr-defined]
         self._note_phase()
+        monitor.tell_settled(view)
 
     def _start_again(self, missed: int) -> None:
         before, run = self._view, self._run
@@ -307,6 +315,7 @@ class Following:
         for index in self._view.stalled:
             if known.get(index) != self._view.tasks[index].attempt:
                 self._monitor.tell_stalled(self._view, index)
+        self._monitor.tell_settled(self._view)
 
     def _note_phase(self) -> None:
         if self._view.phase is not RunPhase.COMPLETE:

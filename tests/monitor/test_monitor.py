@@ -51,6 +51,7 @@ class Witness:
         self.events: list[Event] = []
         self.healths: list[float] = []
         self.stalls: list[str] = []
+        self.settlings = 0
         self.leaves = 0
 
     def joined(self, view: RunView, missed: int) -> None:
@@ -63,6 +64,9 @@ class Witness:
 
     def stalled(self, view: RunView, index: int) -> None:
         self.stalls.append(view.tasks[index].name)
+
+    def settled(self, view: RunView) -> None:
+        self.settlings += 1
 
     def left(self, view: RunView) -> None:
         self.leaves += 1
@@ -94,6 +98,7 @@ def test_the_health_of_a_diamond_in_which_all_goes_well() -> None:
     run.push(make.plan_completed())
     following.catch_up()
     assert changed(witness.healths) == [0, 1, 0.5, 0.33, 0.67, 1, 0.75, 1]
+    assert witness.settlings == 2  # when it joined, and after all of this
 
 
 def test_the_health_of_a_diamond_with_a_failure() -> None:
