@@ -25,7 +25,8 @@ from engine.logs import AttemptLog
 from engine.monitor.evidence import evidence_of
 from engine.monitor.facts import Facts, facts_of
 from engine.monitor.monitor import Monitor
-from engine.plan.model import Shutdown, Task
+from engine.plan.model import Plan, Shutdown, Task
+from engine.plan.rendering import Rendering, Unresolved
 from engine.secrets import Mask
 from engine.session import Run
 from engine.store.places import make_folder
@@ -84,6 +85,7 @@ class HookRunner:
         self._hooks = run.plan.hooks
         self._folder = run.directory / "hooks"
         self._dispatcher = HookDispatcher()
+        self._rendering = Rendering(run.graph, {}, dict(os.environ))
         self._waiting: deque[_Call] = deque()
         self._running = 0
         self._limits: set[anyio.CancelScope] = set()
@@ -221,7 +223,14 @@ class HookRunner:
             env=facts.variables(os.devnull if path is None else str(path)),
             shutdown=Shutdown(grace=GRACE),
         )
-        return Attempt(self._run.plan, task, 0, 1, self._run.run_id)
+        return Attempt(self._plan(), task, 0, 1, self._run.run_id)
+
+    def _plan(self) -> Plan:
+        """With the values in its `env`, as its tasks have them."""
+        try:
+            return self._rendering.plan()
+        except Unresolved:  # of which the failure of every task tells
+            return msgspec.structs.replace(self._run.plan, env={})
 
     def _note(
         self,

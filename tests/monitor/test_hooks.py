@@ -295,6 +295,27 @@ async def test_a_value_never_becomes_code(tmp_path: Path) -> None:
     assert not (tmp_path / "evil").exists()
 
 
+async def test_a_hook_has_the_environment_of_the_plan_with_its_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """
+    params: {to: "$(touch evil)"}
+    env: {STAGE: "to ${{ params.to }}", HOME_OF: "${{ env.WHERE }}"}
+    hooks: {success: 'echo "$STAGE" > stage', failure: 'echo "$STAGE" > stage'}
+    tasks: {a: {run: "true"}}
+    """
+    monkeypatch.setenv("WHERE", "here")
+    async with open_kept_run(parse_plan(text, directory=tmp_path)) as kept:
+        await run_through(kept)
+    assert (tmp_path / "stage").read_text() == "to $(touch evil)\n"
+    assert not (tmp_path / "evil").exists()
+    # without it no task can run, but a hook can
+    monkeypatch.delenv("WHERE")
+    async with open_kept_run(parse_plan(text, directory=tmp_path)) as kept:
+        assert (await run_through(kept)).outcome is Outcome.FAILED
+    assert (tmp_path / "stage").read_text() == "\n"
+
+
 async def test_a_stall_is_told_with_its_evidence(tmp_path: Path) -> None:
     tasks = "{a: {run: 'echo waiting for lock; exec sleep 600', stall_after: 50ms}}"
     plan = plan_with(tmp_path, tasks, stall="cat > facts; env > env; : > done")
