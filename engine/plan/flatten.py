@@ -18,6 +18,10 @@ TASKS: Final = 100_000
 """In all, where matrices and subplans multiply. A plan that writes every task down may have more."""
 
 
+NEEDS: Final = 2_000_000
+"""In all: every task of a matrix may need every task of another."""
+
+
 class UnknownNeed(ValueError):
     """A task needs one that its own file does not have."""
 
@@ -42,6 +46,7 @@ class _Flattening:
         self.tasks: list[Task] = []
         self.subplans: list[Subplan] = []
         self.secrets: list[str] = []
+        self._count = 0
         self._needs: dict[int, dict[str, list[Need]]] = {}
 
     def scope(self, document: Document, scope: int, prefix: str) -> None:
@@ -51,8 +56,10 @@ class _Flattening:
             members = list(_members(document, task))
             row = tuple([Need(prefix + need.task, need.condition) for need in needs[task.name]])
             for member in members:
-                if len(self.tasks) == TASKS:
-                    message = f"here the plan has grown to more than {TASKS:,} tasks"
+                self._count += len(row)
+                if len(self.tasks) == TASKS or self._count > NEEDS:
+                    what = f"{TASKS:,} tasks" if len(self.tasks) == TASKS else f"{NEEDS:,} needs"
+                    message = f"here the plan has grown to more than {what}"
                     raise PlanInvalid([Fault(document.file, task.line, int(task.line > 0), message)])
                 name = prefix + member.name
                 group = None if member.group is None else prefix + member.group

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from engine.plan.graph import Graph
 from engine.plan.model import Plan, Task
-from engine.plan.quoting import VARIABLE, expand
-from engine.plan.references import OPENING, Kind, Reference, parse
+from engine.plan.quoting import VARIABLE, Unquotable, expand
+from engine.plan.references import OPENING, Kind, MalformedReference, Reference, parse
 from engine.plan.spelling import Speller, quoted
 
 Variables = Mapping[str, str]
@@ -45,7 +45,10 @@ class Rendering:
     def plan(self) -> Plan:
         """The plan, with the values in its own `env`. Raises `Unresolved`."""
         if self._rendered_plan is None:
-            self._rendered_plan = replace(self._plan, env=self._environment(0))
+            try:
+                self._rendered_plan = replace(self._plan, env=self._environment(0))
+            except MalformedReference as fault:
+                raise Unresolved(str(fault)) from None
         return self._rendered_plan
 
     def task(self, index: int) -> Task:
@@ -54,7 +57,10 @@ class Rendering:
         task = self._plan.tasks[index]
         if not task.scope and not has_references(task):
             return task
-        return self._rendered(index, task)
+        try:
+            return self._rendered(index, task)
+        except (MalformedReference, Unquotable) as fault:  # a plan that was not read from a file
+            raise Unresolved(str(fault)) from None
 
     def _rendered(self, index: int, task: Task) -> Task:
         scope = task.scope

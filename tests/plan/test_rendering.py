@@ -170,6 +170,21 @@ def test_the_plans_own_variables() -> None:
     assert given.plan() is given.plan()
 
 
+@pytest.mark.parametrize(
+    "task", [Task(name="x", run="echo `${{ env.HOME }}`"), Task(name="x", run=("a", "${{ b"))]
+)
+def test_a_reference_in_a_plan_from_elsewhere_that_is_none(task: Task) -> None:
+    with pytest.raises(Unresolved, match=r"backticks|never closed"):
+        rendering(Plan(name="p", tasks=(task,))).task(0)
+
+
+def test_variables_of_a_plan_from_elsewhere_that_hold_no_reference() -> None:
+    with pytest.raises(Unresolved, match="never closed"):
+        rendering(Plan(name="p", tasks=(), env={"A": "${{"})).plan()
+    with pytest.raises(Unresolved, match="no value"):
+        rendering(Plan(name="p", tasks=(), env={"A": "${{ tasks.x.outputs.y }}"})).plan()
+
+
 def test_a_nul_has_no_place() -> None:
     plan = Plan(name="p", params={"v": "a\0b"}, tasks=(Task(name="x", run="echo ${{ params.v }}"),))
     with pytest.raises(Unresolved, match=r"^a NUL character cannot stand in run$"):

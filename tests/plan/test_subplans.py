@@ -283,6 +283,15 @@ def test_growth_has_an_end(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> N
     assert folder.faults() == ["b.yaml:2:1: here the plan has grown to more than 10 tasks"]
 
 
+def test_needs_of_matrices_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flatten, "NEEDS", 10)
+    with pytest.raises(PlanInvalid) as caught:
+        parse_plan(
+            "tasks:\n  a: {run: x, matrix: {n: [1, 2, 3, 4]}}\n  b: {run: x, needs: [a], matrix: {n: [1, 2, 3]}}"
+        )
+    assert str(caught.value) == "plan:3:1: here the plan has grown to more than 10 needs"
+
+
 # ── params ──────────────────────────────────────────────────────────────────────────────────────
 
 
