@@ -64,7 +64,8 @@ class Consequences:
             if ledger.state[inner] not in TERMINAL:
                 ledger.forget(inner)
                 self._close_subplan(inner)
-                self._enter_skipped(inner, index, f"{ledger.names[index]} was marked as succeeded", cause)
+                name = ledger.names[index]
+                self._enter_skipped(inner, index, f"{name} was marked as succeeded", f"{name} {SUCCESS}")
         ledger.forget(index)
         self._close_subplan(index)
         ledger.reasons[index] = reason

@@ -83,7 +83,7 @@ class Resumption:
             if task.state is not STOPPING or task.reason.startswith(TIMED_OUT):
                 consequences.interrupt(index)
                 if ledger.is_subplan(index):
-                    subplans.try_again(index, INTERRUPTED)
+                    subplans.try_again(index)
         consequences.reconsider(range(len(ledger.state)))
         place = {name: index for index, name in enumerate(ledger.names)}
         for index, task in left.items():

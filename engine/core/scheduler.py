@@ -252,7 +252,7 @@ class Scheduler:
             if ledger.state[index] is RETRYING:
                 del ledger.due[index]
                 if ledger.is_subplan(index):
-                    self.subplans.try_again(index, ledger.causes[index])
+                    self.subplans.try_again(index)
                 self.consequences.go_on(index)
             else:
                 stop = Stop(StopKind.TIMEOUT, "timeout", f"{TIMED_OUT} after {self.tasks[index].timeout:g}s")

@@ -100,7 +100,7 @@ def _retry_task(scheduler: Scheduler, command: RetryTask) -> None:
             if ledger.verdict(needed, each) is Verdict.NEVER:
                 why = scheduler.consequences.why_doomed(needed, each)
                 raise Refusal(f"{ledger.names[each]} cannot run: {why}; retry that first")
-    again = _downstream(scheduler, index) if command.downstream else _again(ledger, index)
+    again = _downstream(scheduler, index, around) if command.downstream else _again(ledger, index)
     indices = [*reversed(around), *again]
     _set_going(scheduler, command.actor, indices)
     scheduler.consequences.reset(indices, command.actor)
@@ -113,7 +113,11 @@ def _to_reopen(scheduler: Scheduler, index: int) -> list[int]:
     for parent in around:
         if ledger.state[parent] is STOPPING:
             raise Refusal(f"{ledger.names[parent]} is stopping: wait until it has ended")
-    return [parent for parent in around if ledger.state[parent] in TERMINAL or parent in ledger.due]
+    return [parent for parent in around if _is_over_for_now(ledger, parent)]
+
+
+def _is_over_for_now(ledger: Ledger, index: int) -> bool:
+    return ledger.state[index] in TERMINAL or index in ledger.due
 
 
 def _again(ledger: Ledger, index: int) -> list[int]:
@@ -127,9 +131,9 @@ def _again(ledger: Ledger, index: int) -> list[int]:
     return sorted(again)
 
 
-def _downstream(scheduler: Scheduler, first: int) -> list[int]:
+def _downstream(scheduler: Scheduler, first: int, reopened: Sequence[int]) -> list[int]:
     """The task and everything after it that is over and can run again, in topological order. A subplan runs
-    again with all that is inside."""
+    again with all that is inside. reopened: the subplans around it that go on for it."""
     ledger = scheduler.ledger
     nesting = ledger.graph.nesting
     chosen = set(_again(ledger, first))
@@ -146,7 +150,8 @@ def _downstream(scheduler: Scheduler, first: int) -> list[int]:
             continue
         begun.add(index)
         if ledger.state[index] in TERMINAL and all(
-            needed in chosen or ledger.verdict(needed, index) is not Verdict.NEVER for needed in needs
+            needed in chosen or needed in reopened or ledger.verdict(needed, index) is not Verdict.NEVER
+            for needed in needs
         ):
             chosen.add(index)
     return [index for index in ledger.graph.order if index in chosen]
@@ -204,8 +209,9 @@ def _mark_succeeded(scheduler: Scheduler, command: MarkSucceeded) -> None:
     around = _to_reopen(scheduler, index)
     _set_going(scheduler, command.actor, [*around, index])
     scheduler.consequences.mark_succeeded(index, command.actor, command.reason)
-    if around:
-        scheduler.consequences.reset(around[::-1], command.actor)
+    left = [parent for parent in reversed(around) if _is_over_for_now(ledger, parent)]
+    if left:  # of those that were not brought back with what the task had blocked
+        scheduler.consequences.reset(left, command.actor)
 
 
 # ── the whole run ───────────────────────────────────────────────────────────────────────────────

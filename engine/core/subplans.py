@@ -84,14 +84,14 @@ class Subplans:
         self._recorder.emit(PlanResumed, cause=cause, phase=self._phase(), scope=scope.number)
         self.reopen(scope)
 
-    def try_again(self, index: int, cause: str) -> None:
+    def try_again(self, index: int) -> None:
         """The back-off of a subplan is over: what failed inside, and what that stopped, runs again."""
         ledger = self._ledger
         again = {index}
         for inner in ledger.inside(index):
             if ledger.state[inner] is FAILED and ledger.graph.nesting.parents[inner] in again:
                 again.add(inner)
-        self._consequences.reset(sorted(again - {index}), cause)
+        self._consequences.reset(sorted(again - {index}), f"retry of {ledger.names[index]}")
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────
 

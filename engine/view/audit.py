@@ -53,7 +53,12 @@ def _is_reset_by_somebody(event: TaskReset) -> bool:
 
 
 def _is_paused_by_somebody(event: PlanPaused) -> bool:
-    return event.phase is not RunPhase.PAUSED or not event.cause.endswith(" failed")
+    is_end = event.phase in (RunPhase.DRAINING, RunPhase.CANCELLING) and not event.scope
+    return is_end or not event.cause.endswith(" failed")
+
+
+def _is_resumed_by_somebody(event: PlanResumed) -> bool:
+    return event.cause != "resume" and not (event.scope and event.cause.endswith(" ended"))
 
 
 _STEERING: Final[dict[type[Event], Callable[[Any], bool]]] = {
@@ -67,7 +72,7 @@ _STEERING: Final[dict[type[Event], Callable[[Any], bool]]] = {
     TaskCompleted: lambda event: bool(event.reason),
     TaskReset: _is_reset_by_somebody,
     PlanPaused: _is_paused_by_somebody,
-    PlanResumed: lambda event: event.cause != "resume",
+    PlanResumed: _is_resumed_by_somebody,
 }
 
 _TROUBLE: Final[dict[type[Event], Callable[[Any], bool]]] = {

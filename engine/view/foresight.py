@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
-
-import msgspec
 
 from engine.core.inputs import (
     CancelPlan,
@@ -19,70 +17,18 @@ from engine.core.inputs import (
     SkipTask,
 )
 from engine.core.state import TERMINAL, RunPhase, TaskState
-from engine.plan.graph import Graph
-from engine.plan.model import Condition
-from engine.view.reasons import MET_BY
 from engine.view.run_view import RunView
-from engine.view.text import one_line
+from engine.view.supposed import IN_FLIGHT, NAMED, Reach, Supposed, names
 
-NAMED: Final = 6
-"""How many tasks are called by name; the rest is counted."""
+__all__ = ["NAMED", "Reach", "names", "reach", "reach_of_failure"]
 
-_IN_FLIGHT: Final = frozenset({TaskState.RUNNING, TaskState.STOPPING})
-_WAITING: Final = frozenset({TaskState.PENDING, TaskState.READY})
 _ENDING: Final = frozenset({RunPhase.DRAINING, RunPhase.CANCELLING})
-
-
-class Reach(msgspec.Struct, frozen=True, kw_only=True):
-    """The tasks that a command would touch, by index, in plan order; each stands in one place at most.
-
-    stops: told to stop (or to hurry). resets: run again. cancels: never run or not tried again. skips:
-    what is skipped, because it was asked or because a need of it cannot be met any more. frees: waiting
-    tasks that have all they need through it. keeps: what has run or is running and stays as it is.
-    """
-
-    graph: Graph
-    stops: tuple[int, ...] = ()
-    resets: tuple[int, ...] = ()
-    cancels: tuple[int, ...] = ()
-    skips: tuple[int, ...] = ()
-    frees: tuple[int, ...] = ()
-    keeps: tuple[int, ...] = ()
-
-    def words(self) -> str:
-        """ "stops unit now; resets 4: a, b, c, d; keeps 12"; "changes nothing" if it is so."""
-        parts = [
-            f"{verb} {names(self.graph, indices, now)}"
-            for verb, indices, now in (
-                ("stops", self.stops, " now"),
-                ("resets", self.resets, ""),
-                ("cancels", self.cancels, ""),
-                ("skips", self.skips, ""),
-                ("frees", self.frees, ""),
-            )
-            if indices
-        ]
-        if not parts:
-            return "changes nothing"
-        if self.keeps:
-            parts.append(f"keeps {len(self.keeps)}")
-        return "; ".join(parts)
-
-
-def names(graph: Graph, indices: Sequence[int], when: str = "") -> str:
-    """ "unit", "unit and lint", "4: a, b, c, d", "9: a, b, c, d, e, f and 3 more". when: what is said after
-    them, or after their number."""
-    called = [one_line(graph.plan.tasks[index].name) for index in indices[:NAMED]]
-    if len(indices) <= 2:
-        return " and ".join(called) + when
-    more = f" and {len(indices) - NAMED} more" if len(indices) > NAMED else ""
-    return f"{len(indices)}{when}: {', '.join(called)}{more}"
 
 
 def reach(view: RunView, *commands: Command) -> Reach:
     """What the commands would do together, one after the other, to the run as it stands now. One that
     would be refused touches nothing."""
-    supposed = _Supposed(view)
+    supposed = Supposed(view)
     for command in commands:
         foresee = _FORESEE.get(type(command))
         if foresee is not None and view.phase is not RunPhase.PENDING:
@@ -98,190 +44,139 @@ def reach_of_failure(view: RunView) -> Reach:
     """
     stops = [index for index in sorted(view.active) if view.tasks[index].state is TaskState.RUNNING]
     waiting = (
-        task.index for task in view.tasks if task.state not in TERMINAL and task.state not in _IN_FLIGHT
+        task.index
+        for task in view.tasks
+        if task.state not in TERMINAL and task.state not in IN_FLIGHT and not view.scopes.subplan(task.index)
     )
     return Reach(graph=view.graph, stops=tuple(stops), cancels=tuple(waiting))
-
-
-class _Supposed:
-    """The run as it would be. Only what would differ from the view is kept."""
-
-    def __init__(self, view: RunView) -> None:
-        self.view = view
-        self.graph = view.graph
-        self.stops: set[int] = set()
-        self._later: set[int] = set()  # skipped as soon as what is to be stopped has stopped
-        self._states: dict[int, TaskState] = {}
-
-    def state(self, index: int) -> TaskState:
-        return self._states.get(index) or self.view.tasks[index].state
-
-    def suppose(self, index: int, state: TaskState) -> None:
-        self._states[index] = state
-
-    def is_met(self, needed: int, dependent: int) -> bool:
-        condition = self.graph.special_conditions.get((needed, dependent), Condition.SUCCESS)
-        if self.state(needed) in MET_BY[condition]:
-            return True
-        tolerated = self.view.tasks[needed].tolerated and needed not in self._states
-        return tolerated and condition is Condition.SUCCESS
-
-    def is_doomed(self, index: int) -> bool:
-        """Whether a need of it is over and has not ended as asked."""
-        return any(
-            self.state(needed) in TERMINAL and not self.is_met(needed, index)
-            for needed in self.graph.needs[index]
-        )
-
-    def is_open(self, index: int) -> bool:
-        """Whether it would not be over yet when the next command comes."""
-        return self.state(index) not in TERMINAL or index in self._later
-
-    def end(self, index: int, state: TaskState) -> None:
-        """Suppose an end; what it makes impossible is skipped, and what that makes impossible in turn."""
-        self.suppose(index, state)
-        self._later.discard(index)
-        ended = [index]
-        while ended:
-            index = ended.pop()
-            is_late = index in self.stops or index in self._later
-            for dependent in self.graph.dependents[index]:
-                waits = self.state(dependent) in _WAITING or (dependent in self._later and not is_late)
-                if waits and self.is_doomed(dependent):
-                    self.suppose(dependent, TaskState.SKIPPED)
-                    ended.append(dependent)
-                    if is_late:
-                        self._later.add(dependent)
-                    else:
-                        self._later.discard(dependent)
-
-    def recover(self) -> None:
-        """What was skipped or cancelled only on account of what is supposed comes back with it; what was
-        to run again but lacks something else is skipped at once.
-
-        A task stands behind all that it needs, so one walk is enough.
-        """
-        tasks, index_of = self.view.tasks, self.graph.index_of
-        blocked = {task.index: index_of[task.blocked_by] for task in tasks if task.blocked_by is not None}
-        for index in self.graph.order if blocked else ():
-            if index not in blocked or index in self._states:
-                continue
-            if self.state(index) is TaskState.CANCELLED and self.state(blocked[index]) is TaskState.FAILED:
-                continue  # the failure that set fail-fast off still stands
-            if not self.is_doomed(index):
-                self.suppose(index, TaskState.PENDING)
-        for index in [index for index, state in self._states.items() if state is TaskState.PENDING]:
-            if self.is_doomed(index):
-                self.end(index, TaskState.SKIPPED)
-
-    def reach(self) -> Reach:
-        tasks = self.view.tasks
-        # what was brought back only to be skipped again has in effect been left alone
-        self._states = {i: state for i, state in self._states.items() if state is not tasks[i].state}
-        touched = self._states.keys() | self.stops
-        ended = {index for index in self._states if self.state(index) in TERMINAL}
-        waiting = {dependent for index in ended for dependent in self.graph.dependents[index]} - touched
-        return Reach(
-            graph=self.graph,
-            stops=tuple(sorted(self.stops)),
-            resets=self._now(TaskState.PENDING),
-            cancels=self._now(TaskState.CANCELLED),
-            skips=self._now(TaskState.SKIPPED),
-            frees=tuple(
-                index
-                for index in sorted(waiting)
-                if tasks[index].state is TaskState.PENDING
-                and all(self.is_met(needed, index) for needed in self.graph.needs[index])
-            ),
-            keeps=tuple(
-                task.index for task in tasks if task.index not in touched and task.state not in _WAITING
-            ),
-        )
-
-    def _now(self, state: TaskState) -> tuple[int, ...]:
-        return tuple(
-            sorted(i for i, supposed in self._states.items() if supposed is state and i not in self.stops)
-        )
 
 
 # ── the commands ────────────────────────────────────────────────────────────────────────────────
 
 
-def _cancel_task(supposed: _Supposed, command: CancelTask | KillTask) -> None:
+def _cancel_task(supposed: Supposed, command: CancelTask | KillTask) -> None:
     state = supposed.state(command.index)
-    if state in _IN_FLIGHT:
+    if not supposed.is_open(command.index):
+        return
+    subplans = supposed.graph.nesting.inside
+    for inner in subplans.get(command.index, ()):
+        if supposed.state(inner) in IN_FLIGHT and inner not in subplans:
+            if isinstance(command, KillTask) or supposed.state(inner) is TaskState.RUNNING:
+                supposed.stops.add(inner)
+        elif supposed.state(inner) not in TERMINAL:
+            supposed.suppose(inner, TaskState.CANCELLED)
+    if state in IN_FLIGHT and command.index not in subplans:
         supposed.stops.add(command.index)
-    if supposed.is_open(command.index):
-        supposed.end(command.index, TaskState.CANCELLED)
+    supposed.end(command.index, TaskState.CANCELLED)
 
 
-def _skip_task(supposed: _Supposed, command: SkipTask) -> None:
+def _skip_task(supposed: Supposed, command: SkipTask) -> None:
     state = supposed.state(command.index)
-    if state not in _IN_FLIGHT and state not in TERMINAL:
+    if state not in IN_FLIGHT and state not in TERMINAL:
         supposed.end(command.index, TaskState.SKIPPED)
 
 
-def _mark_succeeded(supposed: _Supposed, command: MarkSucceeded) -> None:
-    state = supposed.state(command.index)
-    if state not in _IN_FLIGHT and state is not TaskState.SUCCESS and supposed.view.phase not in _ENDING:
-        supposed.end(command.index, TaskState.SUCCESS)
-        supposed.recover()
+def _mark_succeeded(supposed: Supposed, command: MarkSucceeded) -> None:
+    index = command.index
+    state, subplans = supposed.state(index), supposed.graph.nesting.inside
+    inside = subplans.get(index, ())
+    at_work = [
+        each for each in (index, *inside) if each not in subplans and supposed.state(each) in IN_FLIGHT
+    ]
+    stopping = any(
+        supposed.state(parent) is TaskState.STOPPING for parent in supposed.graph.nesting.around(index)
+    )
+    if at_work or stopping or state is TaskState.SUCCESS or supposed.view.phase in _ENDING:
+        return
+    around = supposed.around(index)
+    for inner in inside:
+        if supposed.state(inner) not in TERMINAL:
+            supposed.suppose(inner, TaskState.SKIPPED)
+    supposed.end(index, TaskState.SUCCESS)
+    for parent in around:
+        supposed.suppose(parent, TaskState.PENDING)
+    supposed.recover()
 
 
-def _retry_task(supposed: _Supposed, command: RetryTask) -> None:
+def _retry_task(supposed: Supposed, command: RetryTask) -> None:
     first = command.index
     state = supposed.state(first)
-    if supposed.view.phase in _ENDING:
+    parents = supposed.graph.nesting.around(first)
+    if supposed.view.phase in _ENDING or any(supposed.state(each) is TaskState.STOPPING for each in parents):
         return
-    if state is TaskState.RETRYING and not command.downstream:  # its back-off is cut short
-        if supposed.is_doomed(first):
-            supposed.end(first, TaskState.SKIPPED)
-        else:
-            supposed.suppose(first, TaskState.PENDING)
-    elif state in TERMINAL and not supposed.is_doomed(first):
-        supposed.suppose(first, TaskState.PENDING)
-        if command.downstream:
-            _retry_after(supposed, first)
-        supposed.recover()
+    if state not in TERMINAL and (state is not TaskState.RETRYING or command.downstream):
+        return
+    around = supposed.around(first)
+    for parent in reversed(around):
+        supposed.suppose(parent, TaskState.PENDING)
+    if any(supposed.is_doomed(each) for each in (first, *around)):
+        supposed.forget(around)
+        return
+    _retry_inside(supposed, first)
+    if command.downstream:
+        _retry_after(supposed, first)
+    supposed.recover()
 
 
-def _retry_after(supposed: _Supposed, first: int) -> None:
-    """Everything behind it that is over and can run again."""
+def _retry_inside(supposed: Supposed, first: int) -> None:
+    """The task, and of a subplan what has not succeeded inside; if the subplan has, all of it."""
+    nesting = supposed.graph.nesting
+    is_whole = supposed.state(first) is TaskState.SUCCESS
+    again = {first}
+    for inner in nesting.inside.get(first, ()):
+        if nesting.parents[inner] in again and (is_whole or supposed.state(inner) is not TaskState.SUCCESS):
+            again.add(inner)
+    for index in again:
+        supposed.suppose(index, TaskState.PENDING)
+
+
+def _retry_after(supposed: Supposed, first: int) -> None:
+    """Everything behind it that is over and can run again, subplans with all that is inside."""
     graph = supposed.graph
-    behind = {first}
+    within = {first, *graph.nesting.inside.get(first, ())}
+    behind = {first, *graph.nesting.around(first)}
     for index in graph.order:
-        if index != first and not behind.isdisjoint(graph.needs[index]):
+        if index not in within and not behind.isdisjoint(graph.needs[index]):
             behind.add(index)
             if supposed.state(index) in TERMINAL and not supposed.is_doomed(index):
                 supposed.suppose(index, TaskState.PENDING)
+                for inner in graph.nesting.inside.get(index, ()):
+                    supposed.suppose(inner, TaskState.PENDING)
 
 
-def _retry_failed(supposed: _Supposed, command: RetryFailed) -> None:
-    if supposed.view.phase not in _ENDING:
-        for index in supposed.view.failures:
-            supposed.suppose(index, TaskState.PENDING)
-        supposed.recover()
+def _retry_failed(supposed: Supposed, command: RetryFailed) -> None:
+    if supposed.view.phase in _ENDING:
+        return
+    failed = [index for index in supposed.view.failures if not supposed.is_excused(index)]
+    if not failed:
+        return
+    for index in failed:
+        for parent in supposed.around(index):
+            supposed.suppose(parent, TaskState.PENDING)
+    for index in failed:
+        supposed.suppose(index, TaskState.PENDING)
+    supposed.recover()
 
 
-def _cancel_plan(supposed: _Supposed, command: CancelPlan) -> None:
+def _cancel_plan(supposed: Supposed, command: CancelPlan) -> None:
     phase = supposed.view.phase
     if phase is RunPhase.COMPLETE or (phase is RunPhase.CANCELLING and not command.kill):
         return
     for task in supposed.view.tasks:
-        if task.state in _IN_FLIGHT:
+        if task.state in IN_FLIGHT:
             supposed.stops.add(task.index)
         elif task.state not in TERMINAL:
             supposed.suppose(task.index, TaskState.CANCELLED)
 
 
-def _drain_plan(supposed: _Supposed, command: DrainPlan) -> None:
+def _drain_plan(supposed: Supposed, command: DrainPlan) -> None:
     if supposed.view.phase not in _ENDING and supposed.view.phase is not RunPhase.COMPLETE:
         for task in supposed.view.tasks:
-            if task.state not in _IN_FLIGHT and task.state not in TERMINAL:
+            if task.state not in IN_FLIGHT and task.state not in TERMINAL:
                 supposed.suppose(task.index, TaskState.CANCELLED)
 
 
-_FORESEE: Final[dict[type[Command], Callable[[_Supposed, Any], None]]] = {
+_FORESEE: Final[dict[type[Command], Callable[[Supposed, Any], None]]] = {
     CancelTask: _cancel_task,
     KillTask: _cancel_task,
     SkipTask: _skip_task,

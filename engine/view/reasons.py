@@ -49,7 +49,7 @@ def why(view: RunView, task: TaskView, now: float, last_line: str = "") -> str:
 
 
 def _pending(view: RunView, task: TaskView, now: float, last_line: str) -> str:
-    waits = _ending(view) or _waits_for(view, task)
+    waits = _ending(view) or _waits_for(view, task) or _waits_inside(view, task)
     return f"held, {waits}" if task.held else waits
 
 
@@ -63,8 +63,16 @@ def _ready(view: RunView, task: TaskView, now: float, last_line: str) -> str:
     ending = _ending(view)
     if ending:
         return ending
+    inside = _shut_out(view, task)
+    if inside:
+        return inside
+    if view.scopes.subplan(task.index) is not None:
+        return "starting"
     if view.slots_used >= view.max_parallel:
         return f"no free slot ({view.slots_used}/{view.max_parallel})"
+    for scope in view.scopes.of(task.index).chain():
+        if scope.used >= scope.max_parallel:
+            return f"no free slot in {scope.name} ({scope.used}/{scope.max_parallel})"
     due = max(task.due or 0.0, view.capacity_due or 0.0)
     if due > now:
         return f"no capacity, asked again in {short(due - now)}"
@@ -72,6 +80,10 @@ def _ready(view: RunView, task: TaskView, now: float, last_line: str) -> str:
 
 
 def _running(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+    scope = view.scopes.subplan(task.index)
+    if scope is not None:
+        held = "held, " if task.held else ""
+        return f"{'paused, ' if scope.paused else held}{scope.finished}/{scope.total} done"
     return "" if task.stalled_since is None else f"silent {short(now - task.stalled_since)}"
 
 
@@ -141,8 +153,34 @@ def _waits_for(view: RunView, task: TaskView) -> str:
         left -= 1
         if len(names) == NAMED_NEEDS:
             break
-    more = f" +{left}" if left else ""
-    return f"waits for {', '.join(names)}{more}"
+    if view.graph.nesting.parents and names:
+        left -= not _is_open(view, task)  # the subplan around it is told of only when nothing else is missing
+    more = f" +{left}" if left > 0 else ""
+    return f"waits for {', '.join(names)}{more}" if names else ""
+
+
+def _is_open(view: RunView, task: TaskView) -> bool:
+    """Whether the subplan that it belongs to, if it belongs to one, goes on."""
+    around = view.graph.nesting.around(task.index)
+    return not around or view.tasks[around[0]].state is TaskState.RUNNING
+
+
+def _waits_inside(view: RunView, task: TaskView) -> str:
+    """Nothing but its subplan is missing."""
+    parent = view.tasks[view.graph.nesting.around(task.index)[0]]
+    if parent.state is TaskState.RETRYING:
+        return f"waits for the retry of {parent.name}"
+    return f"waits for {parent.name} to start"
+
+
+def _shut_out(view: RunView, task: TaskView) -> str:
+    """The subplan around it in which nothing new starts now."""
+    for scope in view.scopes.of(task.index).chain():
+        if scope.paused:
+            return f"{scope.name} is paused"
+        if view.tasks[scope.task].held:
+            return f"{scope.name} is held"
+    return ""
 
 
 def _say(what: str, reason: str) -> str:

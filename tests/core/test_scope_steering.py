@@ -388,3 +388,18 @@ def test_marking_inside_of_a_subplan_that_failed_lets_it_go_on() -> None:
     assert world.flying == ["sub/b"]
     world.succeed("sub/b")
     assert world.flying == ["tell"]
+
+
+def test_marking_inside_may_bring_the_subplan_back_by_itself() -> None:
+    deep = subplan({"x": ""}, "a")
+    world = World(plan(FAIL_FAST, sub=subplan({"a": "", "deep": deep}, mode=FAIL_FAST), c=""))
+    world.start()
+    world.admit("sub/a", "c")
+    world.fail("c")
+    world.stopped("sub/a")
+    world.order(MarkSucceeded, "c", reason="seen to it")
+    world.fail("sub/a")
+    world.order(MarkSucceeded, "sub/deep/x", reason="seen to it")
+    assert world.states["sub/deep/x"] == "success"
+    world.order(MarkSucceeded, "sub/a", reason="seen to it")
+    assert world.scheduler.outcome is Outcome.SUCCESS

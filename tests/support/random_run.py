@@ -35,7 +35,7 @@ from engine.core.inputs import (
 )
 from engine.core.scheduler import Decision, Scheduler
 from engine.plan.graph import Graph
-from engine.plan.model import Condition, FailureMode, Need, Plan, Retry, Task
+from engine.plan.model import Condition, FailureMode, Need, Plan, Retry, Subplan, Task
 
 TAKEN_UP = (
     OutcomeKind.SUCCESS,
@@ -47,8 +47,10 @@ TAKEN_UP = (
 NOT_TAKEN_UP = (OutcomeKind.REFUSED, OutcomeKind.STOPPED)
 
 
-def random_plan(random: Random) -> Plan:
-    """Up to nine tasks with needs of every kind, retries, tolerated failures."""
+def random_plan(random: Random, *, flat: bool = False) -> Plan:
+    """Up to nine tasks with needs of every kind, retries, tolerated failures; at times some are subplans."""
+    if not flat and random.random() < 0.5:
+        return _random_tree(random)
     tasks: list[Task] = []
     conditions = [Condition.SUCCESS] * 6 + list(Condition) if random.random() < 0.7 else [Condition.SUCCESS]
     for number in range(random.randint(1, 9)):
@@ -71,8 +73,56 @@ def random_plan(random: Random) -> Plan:
     )
 
 
+def _random_tree(random: Random) -> Plan:
+    tasks: list[Task] = []
+    subplans: list[Subplan] = []
+    _grow(random, "", 0, 3, tasks, subplans)
+    return Plan(
+        name="random",
+        tasks=tuple(tasks),
+        subplans=tuple(subplans),
+        failure_mode=random.choice(list(FailureMode)),
+        max_parallel=random.randint(1, 4),
+    )
+
+
+def _grow(
+    random: Random, prefix: str, scope: int, depth: int, tasks: list[Task], subplans: list[Subplan]
+) -> None:
+    names: list[str] = []
+    for number in range(random.randint(1, 4)):
+        name = f"{prefix}t{number}"
+        is_subplan = depth > 0 and random.random() < 0.4
+        needed = random.sample(names, random.randint(0, min(2, len(names))))
+        tasks.append(
+            Task(
+                name=name,
+                run=None if is_subplan else "true",
+                plan="inside.yaml" if is_subplan else None,
+                needs=tuple(Need(other, random.choice([Condition.SUCCESS, *Condition])) for other in needed),
+                retry=Retry(limit=random.choice((0, 0, 1, 2))),
+                timeout=random.choice((None, None, 5.0)),
+                skip_on_failure=random.random() < 0.2,
+                scope=scope,
+            )
+        )
+        names.append(name)
+        if is_subplan:
+            subplans.append(
+                Subplan(
+                    name=name,
+                    task=len(tasks) - 1,
+                    parent=scope,
+                    failure_mode=random.choice(list(FailureMode)),
+                    max_parallel=random.randint(1, 3),
+                )
+            )
+            _grow(random, f"{name}/", len(subplans), depth - 1, tasks, subplans)
+
+
 def random_command(random: Random, tasks: int) -> Command:
     index = random.randrange(tasks)
+    scope = random.choice((0, 0, 1, 2))
     return random.choice(
         (
             CancelTask(index=index),
@@ -85,11 +135,11 @@ def random_command(random: Random, tasks: int) -> Command:
             ReleaseTask(index=index),
             SkipTask(index=index),
             MarkSucceeded(index=index, reason="seen to by hand"),
-            PausePlan(),
+            PausePlan(scope=scope),
+            ResumePlan(scope=scope),
             ResumePlan(),
-            ResumePlan(),
-            SetFailureMode(mode=random.choice(list(FailureMode))),
-            SetMaxParallel(slots=random.randint(1, 4)),
+            SetFailureMode(mode=random.choice(list(FailureMode)), scope=scope),
+            SetMaxParallel(slots=random.randint(1, 4), scope=scope),
             *((CancelPlan(), CancelPlan(kill=True), DrainPlan()) if random.random() < 0.3 else ()),
         )
     )
@@ -99,12 +149,12 @@ class RandomRun:
     """Goes on for as long as it is asked to, also after the run has completed (a retry reopens it).
 
     admits_at_once: attempts are taken up as soon as they are handed over; else the dispatcher may
-    keep them waiting, refuse them, or be told to stop them before it has started them.
+    keep them waiting, refuse them, or be told to stop them before it has started them. flat: no subplans.
     """
 
-    def __init__(self, seed: int, *, admits_at_once: bool = False) -> None:
+    def __init__(self, seed: int, *, admits_at_once: bool = False, flat: bool = False) -> None:
         self.random = Random(seed)
-        self.graph = Graph(random_plan(self.random))
+        self.graph = Graph(random_plan(self.random, flat=flat))
         self.scheduler = Scheduler(self.graph, "run", random=Random(seed))
         self.admits_at_once = admits_at_once
         self.offset = 0.0

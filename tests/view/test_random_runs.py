@@ -56,17 +56,32 @@ def unannounced(run: RandomRun, view: RunView) -> set[int]:
     }
 
 
+def excused(view: RunView, index: int) -> bool:
+    around = {view.tasks[parent].state for parent in view.graph.nesting.around(index)}
+    return not around.isdisjoint({TaskState.SUCCESS, TaskState.SKIPPED})
+
+
 def check_recount(view: RunView) -> None:
-    states = [task.state for task in view.tasks]
+    subplans = view.graph.nesting.inside
+    work = [task for task in view.tasks if task.index not in subplans]
+    states = [task.state for task in work]
     assert view.counts == {state: states.count(state) for state in TaskState}
-    active = [task.index for task in view.tasks if task.state in (TaskState.RUNNING, TaskState.STOPPING)]
+    active = [task.index for task in work if task.state in (TaskState.RUNNING, TaskState.STOPPING)]
+    for parent, inside in subplans.items():
+        scope = view.scopes.subplan(parent)
+        assert scope is not None
+        ends = [task.state in TERMINAL for task in work if task.index in inside]
+        used = len(view.active.intersection(inside))
+        assert (scope.total, scope.finished, scope.used) == (len(ends), sum(ends), used)
     assert view.active == set(active)
     assert view.slots_used == len(active)
     ended = sum(state in TERMINAL for state in states)
     going = sum(state in (TaskState.RUNNING, TaskState.STOPPING, TaskState.RETRYING) for state in states)
     assert view.health == states.count(TaskState.SUCCESS) / max(1, ended + going)
-    assert view.progress == ended / len(states)
-    assert sorted(view.failures) == [i for i, state in enumerate(states) if state is TaskState.FAILED]
+    assert view.progress == (ended / len(states) if states else 1.0)
+    assert sorted(view.failures) == [
+        task.index for task in view.tasks if task.state is TaskState.FAILED and not excused(view, task.index)
+    ]
     assert list(view.stalled) == sorted(view.stalled, key=lambda index: (view.stalled[index], index))
 
 

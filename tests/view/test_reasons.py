@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
+from engine.core.inputs import HoldTask, PausePlan, ResumePlan
 from engine.core.state import RunPhase
 from engine.plan.graph import Graph
 from engine.plan.model import Condition, Need, Plan, Retry, Task
 from engine.view.run_view import RunView
 from tests.support.events import EventFactory
+from tests.support.world import World, subplan
+from tests.support.world import plan as nested
 
 
 def task(name: str, **needs: str) -> Task:
@@ -182,3 +185,28 @@ def test_what_came_from_outside_is_made_harmless(events: EventFactory) -> None:
     events.started("unit")
     events.failed("unit", "exit 1\x1b]0;gotcha\x07\nand\u202emore\x9b2J")
     assert why(events, "unit") == "exit 1 andmore"
+
+
+def test_what_is_inside_of_a_subplan_says_what_it_waits_for() -> None:
+    given = nested(
+        a="", sub=subplan({"x": "", "y": "", "z": "x", "deep": subplan({"d": ""}, "y")}, "a", slots=1)
+    )
+    world = World(given, max_parallel=2)
+
+    def why(name: str) -> str:
+        return RunView.from_snapshot(world.graph, world.scheduler.snapshot()).why(world.index(name), 0.0)
+
+    world.start()
+    world.admit("a")
+    assert why("sub/x") == "waits for sub to start"
+    assert why("sub/z") == "waits for sub/x"
+    assert why("sub/deep/d") == "waits for sub/deep to start"
+    world.succeed("a")
+    world.admit("sub/x")
+    assert why("sub") == "0/4 done"
+    assert why("sub/y") == "no free slot in sub (1/1)"
+    world.send(PausePlan(scope=1))
+    assert (why("sub"), why("sub/y")) == ("paused, 0/4 done", "sub is paused")
+    world.send(ResumePlan(scope=1))
+    world.order(HoldTask, "sub")
+    assert (why("sub"), why("sub/y")) == ("held, 0/4 done", "sub is held")

@@ -1,0 +1,230 @@
+"""`Supposed`: a run as it would be after a command; `Reach`: what that command would touch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from engine.core.state import TERMINAL, RunPhase, TaskState
+from engine.plan.graph import Graph
+from engine.plan.model import Condition
+from engine.view.reasons import MET_BY
+from engine.view.run_view import RunView
+from engine.view.text import one_line
+
+NAMED: Final = 6
+"""How many tasks are called by name; the rest is counted."""
+
+IN_FLIGHT: Final = frozenset({TaskState.RUNNING, TaskState.STOPPING})
+WAITING: Final = frozenset({TaskState.PENDING, TaskState.READY})
+_GOING: Final = frozenset({TaskState.RUNNING, TaskState.RETRYING})
+_OVER_FOR_NOW: Final = TERMINAL | {TaskState.RETRYING}
+_SEEN_TO: Final = frozenset({TaskState.SUCCESS, TaskState.SKIPPED, TaskState.RETRYING, TaskState.STOPPING})
+
+
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """The tasks that a command would touch, by index, in plan order; each stands in one place at most. Those
+    that stand for subplans are left out: what is inside is told. That a subplan may fail by it, and what its
+    failure would bring about, is not foreseen.
+
+    stops: told to stop (or to hurry). resets: run again. cancels: never run or not tried again. skips:
+    what is skipped, because it was asked or because a need of it cannot be met any more. frees: waiting
+    tasks that have all they need through it. keeps: what has run or is running and stays as it is.
+    """
+
+    graph: Graph
+    stops: tuple[int, ...] = ()
+    resets: tuple[int, ...] = ()
+    cancels: tuple[int, ...] = ()
+    skips: tuple[int, ...] = ()
+    frees: tuple[int, ...] = ()
+    keeps: tuple[int, ...] = ()
+
+    def words(self) -> str:
+        """ "stops unit now; resets 4: a, b, c, d; keeps 12"; "changes nothing" if it is so."""
+        parts = [
+            f"{verb} {names(self.graph, indices, now)}"
+            for verb, indices, now in (
+                ("stops", self.stops, " now"),
+                ("resets", self.resets, ""),
+                ("cancels", self.cancels, ""),
+                ("skips", self.skips, ""),
+                ("frees", self.frees, ""),
+            )
+            if indices
+        ]
+        if not parts:
+            return "changes nothing"
+        if self.keeps:
+            parts.append(f"keeps {len(self.keeps)}")
+        return "; ".join(parts)
+
+
+def names(graph: Graph, indices: Sequence[int], when: str = "") -> str:
+    """ "unit", "unit and lint", "4: a, b, c, d", "9: a, b, c, d, e, f and 3 more". when: what is said after
+    them, or after their number."""
+    called = [one_line(graph.plan.tasks[index].name) for index in indices[:NAMED]]
+    if len(indices) <= 2:
+        return " and ".join(called) + when
+    more = f" and {len(indices) - NAMED} more" if len(indices) > NAMED else ""
+    return f"{len(indices)}{when}: {', '.join(called)}{more}"
+
+
+class Supposed:
+    """The run as it would be. Only what would differ from the view is kept."""
+
+    def __init__(self, view: RunView) -> None:
+        self.view = view
+        self.graph = view.graph
+        self.stops: set[int] = set()
+        self._later: set[int] = set()  # skipped as soon as what is to be stopped has stopped
+        self._states: dict[int, TaskState] = {}
+
+    def state(self, index: int) -> TaskState:
+        return self._states.get(index) or self.view.tasks[index].state
+
+    def suppose(self, index: int, state: TaskState) -> None:
+        self._states[index] = state
+
+    def forget(self, indices: Sequence[int]) -> None:
+        """Suppose nothing about these any more."""
+        for index in indices:
+            self._states.pop(index, None)
+
+    def is_met(self, needed: int, dependent: int) -> bool:
+        condition = self.graph.special_conditions.get((needed, dependent), Condition.SUCCESS)
+        if self.state(needed) in MET_BY[condition]:
+            return True
+        tolerated = self.view.tasks[needed].tolerated and needed not in self._states
+        return tolerated and condition is Condition.SUCCESS
+
+    def is_doomed(self, index: int) -> bool:
+        """Whether a need of it is over and has not ended as asked, or the subplan that it belongs to has."""
+        return self.is_shut_out(index) or any(
+            self.state(needed) in TERMINAL and not self.is_met(needed, index)
+            for needed in self.graph.needs[index]
+        )
+
+    def is_open(self, index: int) -> bool:
+        """Whether it would not be over yet when the next command comes."""
+        return self.state(index) not in TERMINAL or index in self._later
+
+    def is_shut_out(self, index: int) -> bool:
+        """Whether the subplan that it belongs to does not let it run any more."""
+        around = self.graph.nesting.around(index)
+        return bool(around) and self.state(around[0]) not in (*WAITING, *_GOING)
+
+    def around(self, index: int) -> list[int]:
+        """The subplans around it that must be reopened for it to run."""
+        found = self.graph.nesting.around(index)
+        return [parent for parent in found if self.state(parent) in _OVER_FOR_NOW]
+
+    def is_excused(self, index: int) -> bool:
+        """Whether the subplan around it makes up for its failure, or will try it again or end it."""
+        return any(self.state(parent) in _SEEN_TO for parent in self.graph.nesting.around(index))
+
+    def settle(self) -> None:
+        """A subplan in which nothing is left ends, and with it perhaps another."""
+        while any(self.ends(parent) for parent in reversed(self.graph.nesting.inside)):
+            pass
+
+    def ends(self, parent: int) -> bool:
+        """Whether a subplan ends now."""
+        nesting = self.graph.nesting
+        if self.state(parent) is TaskState.RUNNING or self.begins(parent):
+            ends = {self.state(inner) for inner in nesting.children[parent]}
+            if ends <= TERMINAL and not any(inner in self.stops for inner in nesting.inside[parent]):
+                failed = TaskState.FAILED in ends
+                cancelled = TaskState.CANCELLED if TaskState.CANCELLED in ends else TaskState.SUCCESS
+                self.end(parent, TaskState.FAILED if failed else cancelled)
+                return True
+        return False
+
+    def end(self, index: int, state: TaskState) -> None:
+        """Suppose an end; what it makes impossible is skipped, and what that makes impossible in turn."""
+        self.suppose(index, state)
+        self._later.discard(index)
+        ended = [index]
+        while ended:
+            index = ended.pop()
+            is_late = index in self.stops or index in self._later
+            for dependent in (*self.graph.dependents[index], *self.graph.nesting.children.get(index, ())):
+                waits = self.state(dependent) in WAITING or (dependent in self._later and not is_late)
+                if waits and self.is_doomed(dependent):
+                    self.suppose(dependent, TaskState.SKIPPED)
+                    ended.append(dependent)
+                    if is_late:
+                        self._later.add(dependent)
+                    else:
+                        self._later.discard(dependent)
+
+    def recover(self) -> None:
+        """What was skipped or cancelled only on account of what is supposed comes back with it; what was
+        to run again but lacks something else is skipped at once.
+
+        A task stands behind all that it needs, so one walk is enough.
+        """
+        tasks, index_of = self.view.tasks, self.graph.index_of
+        blocked = {task.index: index_of[task.blocked_by] for task in tasks if task.blocked_by is not None}
+        for index in self.graph.order if blocked else ():
+            if index not in blocked or index in self._states:
+                continue
+            if self.state(index) is TaskState.CANCELLED and self.state(blocked[index]) is TaskState.FAILED:
+                continue  # the failure that set fail-fast off still stands
+            if not self.is_doomed(index):
+                self.suppose(index, TaskState.PENDING)
+        for index in [index for index, state in self._states.items() if state is TaskState.PENDING]:
+            if self.is_doomed(index):
+                self.end(index, TaskState.SKIPPED)
+
+    def begins(self, parent: int) -> bool:
+        """Whether a subplan that waits, or is reopened, begins at once."""
+        if self.state(parent) not in WAITING or self.view.phase is RunPhase.PAUSED:
+            return False
+        around = (parent, *self.graph.nesting.around(parent))
+        return all(self.state(each) is TaskState.RUNNING or self._is_free(each) for each in around)
+
+    def _is_free(self, index: int) -> bool:
+        """Whether a subplan has all that it needs now. One that had it before is held up by another thing."""
+        task = self.view.tasks[index]
+        scopes = self.view.scopes.of(index).chain()
+        is_held_up = task.held or task.state is TaskState.READY or any(scope.paused for scope in scopes)
+        return not is_held_up and all(self.is_met(needed, index) for needed in self.graph.needs[index])
+
+    def reach(self) -> Reach:
+        tasks, subplans = self.view.tasks, self.graph.nesting.children
+        self.stops -= subplans.keys()
+        if self._states:
+            self.settle()
+        self._states = {i: state for i, state in self._states.items() if i not in subplans}
+        # what was brought back only to be skipped again has in effect been left alone
+        self._states = {i: state for i, state in self._states.items() if state is not tasks[i].state}
+        touched = self._states.keys() | self.stops
+        ended = {index for index in self._states if self.state(index) in TERMINAL}
+        waiting = {dependent for index in ended for dependent in self.graph.dependents[index]} - touched
+        return Reach(
+            graph=self.graph,
+            stops=tuple(sorted(self.stops)),
+            resets=self._now(TaskState.PENDING),
+            cancels=self._now(TaskState.CANCELLED),
+            skips=self._now(TaskState.SKIPPED),
+            frees=tuple(
+                index
+                for index in sorted(waiting)
+                if tasks[index].state is TaskState.PENDING
+                and index not in subplans
+                and all(self.is_met(needed, index) for needed in self.graph.needs[index])
+            ),
+            keeps=tuple(
+                task.index
+                for task in tasks
+                if task.index not in touched and task.state not in WAITING and task.index not in subplans
+            ),
+        )
+
+    def _now(self, state: TaskState) -> tuple[int, ...]:
+        return tuple(
+            sorted(i for i, supposed in self._states.items() if supposed is state and i not in self.stops)
+        )
