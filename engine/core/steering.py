@@ -126,7 +126,8 @@ def _again(ledger: Ledger, index: int) -> list[int]:
     is_whole = state[index] is SUCCESS
     again = {index}
     for inner in ledger.inside(index):
-        if parents[inner] in again and (is_whole or state[inner] is not SUCCESS):
+        is_over = state[inner] in TERMINAL and (is_whole or state[inner] is not SUCCESS)
+        if is_over and parents[inner] in again:
             again.add(inner)
     return sorted(again)
 

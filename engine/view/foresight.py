@@ -124,7 +124,9 @@ def _retry_inside(supposed: Supposed, first: int) -> None:
     is_whole = supposed.state(first) is TaskState.SUCCESS
     again = {first}
     for inner in nesting.inside.get(first, ()):
-        if nesting.parents[inner] in again and (is_whole or supposed.state(inner) is not TaskState.SUCCESS):
+        state = supposed.state(inner)
+        is_over = state in TERMINAL and (is_whole or state is not TaskState.SUCCESS)
+        if is_over and nesting.parents[inner] in again:
             again.add(inner)
     for index in again:
         supposed.suppose(index, TaskState.PENDING)

@@ -403,3 +403,14 @@ def test_marking_inside_may_bring_the_subplan_back_by_itself() -> None:
     assert world.states["sub/deep/x"] == "success"
     world.order(MarkSucceeded, "sub/a", reason="seen to it")
     assert world.scheduler.outcome is Outcome.SUCCESS
+
+
+def test_marking_inside_cuts_the_back_off_of_a_held_subplan_short_and_holds_it_still() -> None:
+    world = World(plan(sub=subplan({"a": "", "b": "a"}, retry=1)))
+    world.start()
+    world.fail("sub/a")
+    world.order(HoldTask, "sub")
+    world.order(MarkSucceeded, "sub/a", reason="seen to it")
+    assert (world.states["sub"], world.states["sub/b"]) == ("ready", "pending")
+    world.order(ReleaseTask, "sub")
+    assert world.flying == ["sub/b"]
