@@ -52,6 +52,29 @@ class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
             raise RunFailed(f"{self.plan}: {self.outcome}{why}")
 
 
+class Playback(Protocol):
+    """The buttons of a run that happens again: time in it can be stopped, hastened and turned back."""
+
+    @property
+    def speed(self) -> float:
+        """Virtual seconds a second."""
+
+    @speed.setter
+    def speed(self, speed: float) -> None: ...
+
+    @property
+    def is_paused(self) -> bool: ...
+
+    def pause(self) -> None:
+        """Let time stand still."""
+
+    def resume(self) -> None:
+        """Let time go on."""
+
+    def step(self, count: int = 1) -> None:
+        """Pause, and go that many events on, or back if negative."""
+
+
 class RunHandle(Protocol):
     """A run to watch and steer: embedded, attached or replayed."""
 
@@ -71,6 +94,10 @@ class RunHandle(Protocol):
     @property
     def is_recording(self) -> bool:
         """Whether this has been and is shown again: what it ran is no more."""
+
+    @property
+    def playback(self) -> Playback | None:
+        """The buttons, if it happens again; None for a run that happens now."""
 
     def now(self) -> Now:
         """The run's present: the `offset` against which elapsed times are shown."""

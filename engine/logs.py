@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from engine.core.inputs import Now
+from engine.log_times import TimesWriter
 from engine.secrets import Mask, MaskedStream
 from engine.store.places import make_folder
 from engine.view.text import one_line, plain
@@ -42,15 +44,15 @@ class AttemptLog:
         run_dir: Path,
         index: int,
         number: int,
-        clock: Callable[[], float],
+        clock: Callable[[], Now],
         on_started: Callable[[str], None],
         mask: Mask | None = None,
         on_fault: Callable[[str], None] | None = None,
     ) -> None:
         """Nothing is made of run_dir, task index and attempt number before there is something to write.
 
-        clock: the offset in seconds. on_started: called with where the attempt was taken up. mask: hides
-        the secrets of the run; None if it has none. on_fault: called with `fault`, once.
+        clock: the present of the run. on_started: called with where the attempt was taken up. mask: hides the
+        secrets of the run; None if it has none. on_fault: called with `fault`, once.
         """
         self._place = (run_dir, index, number)
         self.size = 0
@@ -67,7 +69,9 @@ class AttemptLog:
         self._masked = None if mask is None else MaskedStream(mask)
         self._lines: _Lines | None = None
         self._fd: int | None = None
+        self._end = 0  # of the file
         self._look_at = 0.0
+        self._times = TimesWriter()
 
     @property
     def path(self) -> Path:
@@ -79,10 +83,11 @@ class AttemptLog:
         return plain(self._lines.last) if self._lines is not None else ""
 
     def started(self, where: str = "") -> None:
+        self._times.begin(self._clock())
         self._on_started(where)
 
     def heartbeat(self) -> None:
-        self.last_life = self._clock()
+        self.last_life = self._clock().offset
 
     def write(self, data: bytes) -> None:
         """The one door through which output passes: nothing behind it sees a secret."""
@@ -100,7 +105,7 @@ class AttemptLog:
         if self._lines is None:
             self._lines = _Lines()
         if self._lines.feed(data):
-            self.last_life = now
+            self.last_life = now.offset
         self.size += len(data)
         self._keep(data, now)
 
@@ -109,17 +114,21 @@ class AttemptLog:
             os.close(self._fd)
             self._fd = None
 
-    def _keep(self, data: bytes, now: float) -> None:
+    def _keep(self, data: bytes, now: Now) -> None:
         left = memoryview(data)
         try:
-            if now >= self._look_at:
-                self._look_at = now + _LOOK_INTERVAL
+            if now.offset >= self._look_at:
+                self._look_at = now.offset + _LOOK_INTERVAL
                 self._look()
             if self._fd is not None:
+                if now.offset >= self._times.due:
+                    self._times.mark(self.path, self._end, now)
                 while left:
-                    left = left[os.write(self._fd, left) :]
+                    written = os.write(self._fd, left)
+                    left = left[written:]
+                    self._end += written
         except OSError as error:
-            self._look_at = now + _LOOK_INTERVAL
+            self._look_at = now.offset + _LOOK_INTERVAL
             self._close()
             self._note(f"cannot write {self.path}: {error.strerror}")
         self.lost += len(left)
@@ -137,11 +146,13 @@ class AttemptLog:
                 return
             self._close()
             self._note(f"{self.path} was deleted: its beginning is lost")
+            self._times.forget(self.path)
         try:
             self._fd = os.open(self.path, _FLAGS, 0o600)
         except FileNotFoundError:
             make_folder(self.path.parent)
             self._fd = os.open(self.path, _FLAGS, 0o600)
+        self._end = os.lseek(self._fd, 0, os.SEEK_END)
 
 
 class LogReader:
@@ -152,12 +163,14 @@ class LogReader:
         self._position = 0
         self._identity: tuple[int, int] | None = None
 
-    def tail(self, max_bytes: int) -> bytes:
-        """The last bytes; the first line among them may be cut."""
+    def tail(self, max_bytes: int, end: int | None = None) -> bytes:
+        """The last bytes, or the last of the first `end`; the first line among them may be cut."""
         try:
             with self.path.open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - max_bytes))
-                return log.read(max_bytes)
+                size = log.seek(0, os.SEEK_END)
+                end = size if end is None else min(end, size)
+                start = log.seek(max(0, end - max_bytes))
+                return log.read(end - start)
         except OSError:
             return b""
 

@@ -46,6 +46,7 @@ class Run:
 
     read_only = False
     is_recording = False
+    playback = None
 
     def __init__(
         self,
@@ -191,14 +192,11 @@ async def run_on(
     )
     where = directory if directory is not None else run_directory(state_directory(), run_id)
 
-    def offset() -> float:
-        return clock.now().offset
-
     def note_fault(fault: str) -> None:
         run.output_fault = run.output_fault or fault
 
     def open_log(index: int, number: int, started: Callable[[str], None]) -> AttemptLog:
-        return AttemptLog(where, index, number, offset, started, mask, note_fault)
+        return AttemptLog(where, index, number, clock.now, started, mask, note_fault)
 
     outputs_folder = str(where.absolute() / "outputs")
 

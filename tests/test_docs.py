@@ -100,4 +100,4 @@ def test_the_settings_on_the_page_are_sound() -> None:
     complaints: list[str] = []
     remapped = remap(file.settings.keys, lambda path, message: complaints.append(message))
     assert complaints == []
-    assert remapped == {"task.retry": "t", "plan.slots-up": "plus,ctrl+up", "detach": ""}
+    assert remapped == {"task.retry": "u", "plan.slots-up": "plus,ctrl+up", "detach": ""}

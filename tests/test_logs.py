@@ -13,15 +13,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from engine.core.inputs import Now
+from engine.log_times import RESOLUTION, LogTimes, times_path
 from engine.logs import LINE_LIMIT, AttemptLog, LogReader, _Lines, attempt_log_path
+
+EPOCH = 1_000_000.0
 
 
 class Clock:
+    """now: the offset."""
+
     def __init__(self) -> None:
         self.now = 0.0
 
-    def __call__(self) -> float:
-        return self.now
+    def __call__(self) -> Now:
+        return Now(self.now, EPOCH + self.now)
 
 
 @pytest.fixture
@@ -36,7 +42,7 @@ def log(tmp_path: Path, clock: Clock) -> Iterator[AttemptLog]:
     log.close()
 
 
-def unkept(tmp_path: Path, clock: Callable[[], float] = lambda: 1.0) -> AttemptLog:
+def unkept(tmp_path: Path, clock: Callable[[], Now] = lambda: Now(1.0, 1.0)) -> AttemptLog:
     """A log whose file cannot be made, for tests of what is known without it."""
     (tmp_path / "file").touch()
     return AttemptLog(tmp_path / "file", 0, 1, clock, lambda where: None)
@@ -98,6 +104,7 @@ class TestFaults:
             room -= written
             return written
 
+        log.started()
         monkeypatch.setattr(os, "write", full)
         log.write(b"abcdef")
         log.write(b"ghi")
@@ -285,3 +292,79 @@ class TestReader:
         assert reader.skip(keep=3) == 5
         assert reader.read_new() == b"789"
         assert reader.skip(keep=3) == 0
+
+
+class TestTimes:
+    """Beside a log stands when its bytes were printed."""
+
+    @pytest.fixture
+    def times(self, log: AttemptLog) -> LogTimes:
+        return LogTimes(log.path, Now(2.0, EPOCH + 2.0))
+
+    def say(self, log: AttemptLog, clock: Clock, *words: tuple[float, bytes]) -> None:
+        for now, data in words:
+            clock.now = now
+            log.write(data)
+
+    def test_every_byte_has_its_time(self, log: AttemptLog, clock: Clock, times: LogTimes) -> None:
+        clock.now = 2.0
+        log.started()
+        self.say(log, clock, (2.05, b"one\n"), (9.0, b"two\n"), (9.05, b"three\n"), (9.5, b"four\n"))
+        said = log.path.read_bytes()
+        found = [times.at(said.index(word)).offset for word in (b"one", b"two", b"three", b"four")]
+        assert found == [2.0, 9.0, 9.0, 9.5]
+        assert times.at(said.index(b"four")).utc == EPOCH + 9.5
+        assert times_path(log.path).stat().st_mode & 0o777 == 0o600
+
+    def test_what_had_been_printed_by_a_moment(self, log: AttemptLog, clock: Clock, times: LogTimes) -> None:
+        clock.now = 2.0
+        log.started()
+        self.say(log, clock, (2.05, b"one\n"), (9.0, b"two\n"), (9.5, b"three\n"))
+        assert [times.extent(at) for at in (1.9, 2.0, 8.9, 9.0, 9.5)] == [0, 4, 4, 8, None]
+
+    def test_a_short_attempt_has_no_file_of_them(
+        self, log: AttemptLog, clock: Clock, times: LogTimes
+    ) -> None:
+        clock.now = 2.0
+        log.started()
+        self.say(log, clock, (2.0, b"one\n"), (2.0 + 0.9 * RESOLUTION, b"two\n"))
+        assert not times_path(log.path).exists()
+        assert times.at(4) == Now(2.0, EPOCH + 2.0)
+        assert (times.extent(1.0), times.extent(2.0)) == (0, None)
+
+    def test_a_flood_gets_no_more_than_ten_a_second(self, log: AttemptLog, clock: Clock) -> None:
+        self.say(log, clock, *((n / 1000, b"x" * 100) for n in range(2000)))
+        size_of_a_mark = 24
+        assert times_path(log.path).stat().st_size <= size_of_a_mark * 2 / RESOLUTION
+
+    def test_a_log_that_began_anew_has_new_times(
+        self, log: AttemptLog, clock: Clock, times: LogTimes
+    ) -> None:
+        self.say(log, clock, (3.0, b"lost" * 100))
+        log.path.unlink()
+        self.say(log, clock, (5.0, b"kept"))
+        assert times.at(0).offset == 5.0
+
+    def test_times_that_cannot_be_written_cost_the_times_alone(self, log: AttemptLog, clock: Clock) -> None:
+        log.path.parent.mkdir(parents=True)
+        times_path(log.path).mkdir()
+        self.say(log, clock, (3.0, b"kept"))
+        assert log.path.read_bytes() == b"kept"
+        assert log.fault is None
+
+    def test_where_the_disk_was_full_the_later_times_are_right(
+        self, log: AttemptLog, clock: Clock, times: LogTimes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.say(log, clock, (3.0, b"one\n"))
+        write = os.write
+        with monkeypatch.context() as full:
+            full.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+            self.say(log, clock, (4.0, b"two\n"))
+        self.say(log, clock, (5.0, b"three\n"))
+        assert [times.at(place).offset for place in (0, 4, 8)] == [3.0, 3.0, 5.0]
+
+    def test_a_mark_that_is_being_written_is_not_read(self, log: AttemptLog, clock: Clock) -> None:
+        self.say(log, clock, (3.0, b"one\n"), (4.0, b"two\n"))
+        with times_path(log.path).open("ab") as marks:
+            marks.write(b"\0" * 10)
+        assert LogTimes(log.path, Now(0.0, 0.0)).at(99).offset == 4.0

@@ -46,6 +46,7 @@ class Group(StrEnum):
     LOOK = "Look"
     FIND = "Find"
     LOG = "In the log"
+    REPLAY = "In a replay"
     MOVE = "Move"
     HOME = "In the list of runs"
     CONSOLE = "Console"
@@ -152,8 +153,16 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
     (Group.LOG, Place.RUN, (
         ("log.follow", "f", "log_follow", "follow", "Keep to the end of the log, or not."),
         ("log.wrap", "w", "log_wrap", "wrap", "Wrap long lines of the log, or cut them."),
+        ("log.times", "t", "log_times", "times", "Times before the lines of the log, or none."),
+        ("log.merged", "L", "log_merged", "all logs", "All logs in one, in the order of time."),
     )),
     (Group.LOG, Place.LOG, (
+        ("log.filter", "ampersand", "log_filter", "only matches", "Only lines with what is sought, or all."),
+        ("log.context", "c", "log_context", "context", "More lines around those that match, or none."),
+        ("log.select", "v", "log_select", "select", "Select lines from here on, or none."),
+        ("log.copy", "y", "log_copy", "copy", "Copy what is selected."),
+        ("log.save", "W", "log_save", "save", "Save the log to a file."),
+        ("log.pager", "o", "log_pager", "pager", "Open the log in $PAGER."),
         ("log.left", "left", "scroll_left", "left", "To the left in long lines."),
         ("log.right", "right", "scroll_right", "right", "To the right in long lines."),
         ("log.previous-attempt", "left_square_bracket", "previous_attempt", "previous attempt",
@@ -171,6 +180,12 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
         ("home.runs", "1", "look_at('runs')", "runs", "The runs that go on or are kept."),
         ("home.plans", "2", "look_at('plans')", "plans", "Plans that can be run."),
         ("home.other", "tab", "look_at('')", "runs/plans", "From the runs to the plans, and back."),
+    )),
+    (Group.REPLAY, Place.RUN, (
+        ("replay.step", "full_stop", "replay_step(1)", "step", "Stand still after the next event."),
+        ("replay.step-back", "comma", "replay_step(-1)", "step back", "Stand still before the last event."),
+        ("replay.faster", "greater_than_sign", "replay_speed(1)", "faster", "Let time go faster."),
+        ("replay.slower", "less_than_sign", "replay_speed(-1)", "slower", "Let time go slower."),
     )),
     (Group.CONSOLE, Place.APP, (
         ("commands", "colon,ctrl+p", "command_palette", "commands", "Find any of these actions by name."),
@@ -194,125 +209,6 @@ KEYMAP: Final[tuple[Key, ...]] = tuple(
     Key(*row, group, place) for group, place, rows in _TABLE for row in rows
 )
 
-
-class Hint(NamedTuple):
-    """What the footer says. ids: the entries named together. label: where theirs does not do."""
-
-    ids: tuple[str, ...]
-    label: str = ""
-
-
-_ALWAYS: Final = (Hint(("help",)), Hint(("quit",)))
-
-TASK_HINTS: Final = (
-    Hint(("task.retry",)),
-    Hint(("task.cancel",)),
-    Hint(("plan.mode",), "mode"),
-    Hint(("plan.slots-up", "plan.slots-down"), "slots"),
-    Hint(("plan.pause",)),
-    Hint(("find",)),
-    Hint(("commands",), "more"),
-    Hint(("find.trouble",)),
-    Hint(("task.log",)),
-    Hint(("task.details",)),
-    Hint(("zoom",)),
-    Hint(("task.hold",)),
-    *_ALWAYS,
-)
-"""In tree and table, most important first; the last two are shown at any width."""
-
-TROUBLE_HINTS: Final = (
-    Hint(("find.trouble",)),
-    Hint(("task.retry",)),
-    Hint(("task.log",)),
-    Hint(("plan.pause",)),
-    Hint(("task.cancel",)),
-    Hint(("task.stall",)),
-    Hint(("plan.mode",), "mode"),
-    Hint(("commands",), "more"),
-    Hint(("task.retry-all",)),
-    Hint(("task.details",)),
-    Hint(("find",)),
-    Hint(("plan.slots-up", "plan.slots-down"), "slots"),
-    Hint(("zoom",)),
-    *_ALWAYS,
-)
-"""The same once something has failed or stalled."""
-
-OVER_HINTS: Final = (
-    Hint(("find.trouble",)),
-    Hint(("task.retry",)),
-    Hint(("task.log",)),
-    Hint(("task.details",)),
-    Hint(("find",)),
-    Hint(("plan.retry-failed",), "all failed"),
-    Hint(("commands",), "more"),
-    Hint(("task.retry-all",)),
-    Hint(("zoom",)),
-    *_ALWAYS,
-)
-"""The same once the run is over."""
-
-TIMELINE_HINTS: Final = (
-    Hint(("timeline.zoom-in", "timeline.zoom-out"), "zoom"),
-    Hint(("timeline.left", "timeline.right"), "earlier, later"),
-    Hint(("timeline.fit",)),
-    Hint(("task.retry",)),
-    Hint(("task.cancel",)),
-    Hint(("find",)),
-    Hint(("commands",), "more"),
-    Hint(("task.details",)),
-    Hint(("zoom",), "full"),
-    *_ALWAYS,
-)
-"""In the timeline."""
-
-EVENTS_HINTS: Final = (
-    Hint(("events.show",)),
-    Hint(("events.open",)),
-    Hint(("find",)),
-    Hint(("task.details",)),
-    Hint(("commands",), "more"),
-    Hint(("zoom",), "full"),
-    *_ALWAYS,
-)
-"""In the events."""
-
-LOG_HINTS: Final = (
-    Hint(("log.follow",)),
-    Hint(("log.wrap",)),
-    Hint(("log.previous-attempt", "log.next-attempt"), "attempts"),
-    Hint(("find",)),
-    Hint(("find.next", "find.previous"), "next"),
-    Hint(("zoom",)),
-    Hint(("back",)),
-    Hint(("commands",), "more"),
-    Hint(("task.retry",)),
-    Hint(("task.cancel",)),
-    *_ALWAYS,
-)
-"""In the log."""
-
-RUNS_HINTS: Final = (
-    Hint(("home.open",)),
-    Hint(("home.go-on",)),
-    Hint(("home.log",)),
-    Hint(("home.show",)),
-    Hint(("home.plans",)),
-    Hint(("home.cancel",)),
-    Hint(("home.replay",)),
-    Hint(("commands",), "more"),
-    *_ALWAYS,
-)
-"""In the list of runs."""
-
-PLANS_HINTS: Final = (
-    Hint(("home.open",), "run it"),
-    Hint(("home.runs",)),
-    Hint(("commands",), "more"),
-    *_ALWAYS,
-)
-"""In the list of plans."""
 
 BY_ID: Final[dict[str, Key]] = {key.id: key for key in KEYMAP}
 
@@ -346,6 +242,11 @@ SHOWN: Final[dict[str, str]] = {
     "colon": ":",
     "slash": "/",
     "plus": "+",
+    "ampersand": "&",
+    "full_stop": ".",
+    "comma": ",",
+    "greater_than_sign": ">",
+    "less_than_sign": "<",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "minus": "-",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
@@ -21,8 +20,8 @@ from engine.store.places import run_directory
 from engine.store.records import RunRecord
 from engine.view.run_view import RunView
 from engine.view.task_view import TaskView
-from engine.view.text import LINE_LIMIT, UNSTYLED, Pen, one_line, plain
-from engine.view.text import Style as OutputStyle
+from engine.view.text import one_line
+from tui.logs.cleaned import Cleaner
 from tui.marks import counted
 from tui.report import Style
 from tui.streams import style_of, unread_is_no_fault
@@ -153,44 +152,19 @@ class _Lines:
 
     def __init__(self, style: Style) -> None:
         self._style = style
-        self._pen = Pen()
-        self._waiting = b""
+        self._cleaner = Cleaner(colour=style.colour)
 
     def write(self, data: bytes) -> None:
-        *lines, self._waiting = (self._waiting + data).split(b"\n")
-        self._write(lines)
-        if len(self._waiting) > LINE_LIMIT:  # it may never end
-            self.end_line()
+        self._print(self._cleaner.feed(data))
 
     def end_line(self) -> None:
         """Show what waits for the end of its line."""
-        waiting, self._waiting = self._waiting, b""
-        if waiting:
-            self._write([waiting])
+        self._print(self._cleaner.finish())
 
-    def _write(self, lines: Sequence[bytes]) -> None:
-        if not lines:
-            return
-        text = "".join(f"{self._drawn(line)}\n" for line in lines)
-        sys.stdout.buffer.write(self._style.encode(text))
-        sys.stdout.buffer.flush()
-
-    def _drawn(self, line: bytes) -> str:
-        return (
-            "".join([sgr(text, style) for text, style in self._pen.write(line)])
-            if self._style.colour
-            else plain(line)
-        )
-
-
-def sgr(text: str, style: OutputStyle) -> str:
-    """The text in its colours, which end with it."""
-    if style == UNSTYLED:
-        return text
-    return click.style(
-        text, fg=style.fg, bg=style.bg, bold=style.bold or None, dim=style.dim or None,
-        italic=style.italic or None, underline=style.underline or None, reverse=style.reverse or None,
-    )  # fmt: skip
+    def _print(self, text: str) -> None:
+        if text:
+            sys.stdout.buffer.write(self._style.encode(text))
+            sys.stdout.buffer.flush()
 
 
 def _index_of(view: RunView, name: str) -> int:

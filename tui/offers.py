@@ -8,17 +8,17 @@ from typing import Final
 from engine.core.state import RunPhase
 from engine.view.run_view import RunView
 from tui import commands
-from tui.keymap import (
-    BY_ID,
+from tui.hints import (
     EVENTS_HINTS,
     LOG_HINTS,
     OVER_HINTS,
+    REPLAY_HINTS,
     TASK_HINTS,
     TIMELINE_HINTS,
     TROUBLE_HINTS,
     Hint,
-    first,
 )
+from tui.keymap import BY_ID, first
 from tui.widgets.footer import Offer
 from tui.widgets.frame import PaneId
 
@@ -30,17 +30,30 @@ _OF_PANES: Final[Mapping[PaneId, Sequence[Hint]]] = {
 
 
 def offers(
-    view: RunView, front: PaneId, targets: Sequence[int], keys: Mapping[str, str], way_out: str
+    view: RunView,
+    front: PaneId,
+    targets: Sequence[int],
+    keys: Mapping[str, str],
+    way_out: str,
+    *,
+    is_replay: bool = False,
 ) -> list[Offer]:
     """front: where the operator is. targets: the tasks that an action would be about. keys: those in
-    force, by the id of their entry; what has none is not offered. way_out: what leaving is called."""
-    made = ((hint, _offer(hint, view, targets, keys)) for hint in _hints(view, front) if keys[hint.ids[0]])
+    force, by the id of their entry; what has none is not offered. way_out: what leaving is called.
+    is_replay: whether the run happens again."""
+    made = (
+        (hint, _offer(hint, view, targets, keys))
+        for hint in _hints(view, front, is_replay)
+        if keys[hint.ids[0]]
+    )
     return [offer._replace(label=way_out) if hint.ids == ("quit",) else offer for hint, offer in made]
 
 
-def _hints(view: RunView, front: PaneId) -> Sequence[Hint]:
+def _hints(view: RunView, front: PaneId, is_replay: bool) -> Sequence[Hint]:
     if front in _OF_PANES:
         return _OF_PANES[front]
+    if is_replay:
+        return REPLAY_HINTS
     if view.phase is RunPhase.COMPLETE:
         return OVER_HINTS
     return TROUBLE_HINTS if view.failures or view.stalled else TASK_HINTS

@@ -7,7 +7,7 @@ from pathlib import Path
 from engine.core.inputs import Command, Now
 from engine.core.records import Snapshot
 from engine.errors import CommandRefused
-from engine.handle import PlanResult, RunHandle
+from engine.handle import PlanResult, Playback, RunHandle
 from engine.plan.graph import Graph
 from engine.plan.model import Plan
 from engine.stream import DEFAULT_LIMIT, Subscription
@@ -36,6 +36,9 @@ class ReadOnlyRun:
     @property
     def is_recording(self) -> bool:
         return self._run.is_recording
+
+    def playback(self) -> Playback | None:
+        return self._run.playback
 
     def now(self) -> Now:
         return self._run.now()

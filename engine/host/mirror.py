@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from engine.core.events import Event
-from engine.core.records import Snapshot
+from engine.core.records import AttemptRecord, Snapshot
 from engine.core.state import TaskState
+from engine.handle import Playback
 from engine.logs import LINE_LIMIT, LogReader, attempt_log_path
 from engine.stream import DEFAULT_LIMIT, EventStream, Subscription
 from engine.view.run_view import RunView
@@ -30,6 +31,7 @@ class Mirror:
     """
 
     is_recording = False
+    playback: Playback | None = None
 
     def __init__(self, view: RunView, offset: float, directory: Path) -> None:
         """view: the run as it stands at `offset`."""
@@ -64,7 +66,13 @@ class Mirror:
             status = path.stat()
         except OSError:
             return ""
-        return _last_line(path, status.st_ino, status.st_size, status.st_mtime_ns)
+        extent = self._extent(index, record)
+        size = status.st_size if extent is None else min(extent, status.st_size)
+        return _last_line(path, status.st_ino, size, status.st_mtime_ns)
+
+    def _extent(self, index: int, record: AttemptRecord) -> int | None:
+        """How much of a log there is by now, None for all of it."""
+        return None
 
     def _happen(self, events: Sequence[Event]) -> None:
         """These have happened."""
@@ -81,8 +89,8 @@ class Mirror:
 
 @lru_cache(maxsize=LINES_KEPT)
 def _last_line(path: Path, inode: int, size: int, modified: int) -> str:
-    """The last line that says anything. All but the path only tells one state of the file from another."""
-    tail = LogReader(path).tail(2 * LINE_LIMIT)
+    """The last line that says anything of the first `size` bytes; the rest tells one file from another."""
+    tail = LogReader(path).tail(2 * LINE_LIMIT, size)
     for line in reversed(_LINE_ENDS.split(tail)):
         if line.strip():
             return plain(line[:LINE_LIMIT])

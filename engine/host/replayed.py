@@ -14,9 +14,11 @@ import anyio
 from engine.completion import Completion
 from engine.core.events import Event, PlanCompleted
 from engine.core.inputs import Command, Now
+from engine.core.records import AttemptRecord
 from engine.errors import CommandRefused, PlandeckError
 from engine.handle import PlanResult
 from engine.host.mirror import Mirror
+from engine.log_times import LogTimes
 from engine.plan.graph import Graph
 from engine.plan.model import Plan
 from engine.view.run_view import RunView
@@ -90,6 +92,7 @@ class ReplayedRun(Mirror):
         self._is_paused = False
         self._anchor = (anyio.current_time(), self.start)  # a moment here, and the offset then
         self._changed = anyio.Event()
+        self.playback = self
 
     # ── the handle ──────────────────────────────────────────────────────────────────────────────
 
@@ -112,10 +115,10 @@ class ReplayedRun(Mirror):
             raise RecordingEnds("the recording ends before the run was complete")
         return await self._completion.wait()
 
-    def last_line(self, index: int) -> str:
-        """Of an attempt that failed. How far a running one had come by then is not recorded."""
-        attempts = self._view.tasks[index].attempts
-        return super().last_line(index) if attempts and attempts[-1].ended is not None else ""
+    def _extent(self, index: int, record: AttemptRecord) -> int | None:
+        now = self.now()
+        start = Now(record.started, record.started + now.utc - now.offset)
+        return LogTimes(self.log_path(index, record.number), start).extent(now.offset)
 
     # ── the buttons ─────────────────────────────────────────────────────────────────────────────
 

@@ -17,7 +17,7 @@ import msgspec
 from anyio import to_thread
 
 from engine.core.events import Event, PlanCompleted
-from engine.core.inputs import AttemptOutcome, HookFinished, OutcomeKind
+from engine.core.inputs import AttemptOutcome, HookFinished, Now, OutcomeKind
 from engine.core.state import Outcome
 from engine.dispatch.base import Attempt
 from engine.dispatch.hook import HookDispatcher
@@ -275,12 +275,16 @@ class HookRunner:
             return None
 
 
+def _now() -> Now:
+    return Now(time.monotonic(), time.time())
+
+
 class _HookLog(AttemptLog):
     """The output of a hook, beside what it was told."""
 
     def __init__(self, facts: Path | None, mask: Mask | None) -> None:
         self._beside = Path(os.devnull) if facts is None else facts.with_suffix(".log")
-        super().__init__(self._beside.parent, 0, 1, time.monotonic, lambda where: None, mask)
+        super().__init__(self._beside.parent, 0, 1, _now, lambda where: None, mask)
 
     @property
     def path(self) -> Path:

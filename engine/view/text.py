@@ -143,6 +143,17 @@ def styled(line: bytes) -> list[Span]:
     return Pen().write(line)
 
 
+def carried(data: bytes, style: Style = UNSTYLED) -> Style:
+    """The style that output leaves switched on, where it began in `style`."""
+    if b"\x1b" not in data and b"\xc2\x9b" not in data:
+        return style
+    data = data[max(0, data.rfind(b"\x1b[0m"), data.rfind(b"\x1b[m")) :]
+    for token in _TOKEN.finditer(data.decode("utf-8", "replace")):
+        if token[1] is not None:
+            style = _restyled(style, token[1])
+    return style
+
+
 def one_line(text: str, width: int | None = None) -> str:
     """A name or an error as one printable line. width: characters to cut it to, the last a "…"."""
     if not (text.isascii() and text.isprintable()):

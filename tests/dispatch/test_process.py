@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from engine.core.inputs import AttemptOutcome, OutcomeKind
+from engine.core.inputs import AttemptOutcome, Now, OutcomeKind
 from engine.dispatch import running
 from engine.dispatch.process import ProcessDispatcher
 from engine.identity import task_id
@@ -107,7 +107,7 @@ class TestOutput:
 
     async def test_a_line_of_64_megabytes_costs_bounded_memory(self, tmp_path: Path) -> None:
         size = 64 << 20
-        log = AttemptLog(tmp_path, 0, 1, lambda: 0.0, lambda where: None)
+        log = AttemptLog(tmp_path, 0, 1, lambda: Now(0.0, 0.0), lambda where: None)
         tracemalloc.start()
         try:
             attempt = attempt_at(task_for(f"head -c {size} /dev/zero"))

@@ -12,12 +12,13 @@ import trio.testing
 
 from engine import Need, Plan, Retry, Simulation, Task, open_run
 from engine.core.events import Event, PlanCompleted
-from engine.core.inputs import CancelPlan, PausePlan, RetryTask
+from engine.core.inputs import CancelPlan, Now, PausePlan, RetryTask
 from engine.core.records import Snapshot
 from engine.core.state import RunPhase, TaskState
 from engine.errors import CommandRefused
 from engine.handle import PlanResult, RunHandle
 from engine.host.replayed import RecordingEnds, ReplayedRun, replay
+from engine.logs import AttemptLog
 from engine.plan.graph import Graph
 from engine.stream import Missed
 from engine.view.run_view import RunView
@@ -210,19 +211,27 @@ async def test_who_follows_is_told_of_a_jump_back_and_starts_again(recorded: Rec
             group.cancel_scope.cancel()
 
 
-async def test_what_failed_has_last_words_and_what_runs_is_silent(tmp_path: Path) -> None:
-    """What a running task had printed by then is not known: only that it was before its end."""
-    plan = plan_of({"a": "", "b": ""})
+async def test_the_last_line_is_the_one_of_that_moment(tmp_path: Path) -> None:
+    plan = plan_of({"a": ""})
     fake = FakeRun(plan, directory=tmp_path)
-    fake.start("a", "b")
+    fake.start("a")
+    began = fake.make.events[-1]
+    fake.make.wait(10)
     fake.push(fake.make.failed("a", "exit 1"))
+    log = AttemptLog(tmp_path, 0, 1, lambda: now, lambda where: None)
+    now = Now(began.offset, began.utc)
+    log.started()
+    for after, words in ((0.0, b"one\n"), (3.0, b"two\n"), (7.0, b"three\n")):
+        now = Now(began.offset + after, began.utc + after)
+        log.write(words)
+    log.close()
     async with replay(plan, fake.run_id, fake.make.events, directory=tmp_path) as run:
-        for index in (0, 1):
-            path = run.log_path(index, 1)
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(b"words\n")
-        run.seek(run.stop)
-        assert [run.last_line(index) for index in (0, 1)] == ["words", ""]
+        run.pause()
+        said = []
+        for after in (1.0, 5.0, 8.0, 10.0, 1.0):
+            run.seek(began.offset + after)
+            said.append(run.last_line(0))
+        assert said == ["one", "two", "three", "three", "one"]
 
 
 async def test_a_recording_cannot_be_steered(recorded: Recorded) -> None:
@@ -309,3 +318,34 @@ async def test_the_console_shows_a_recording_as_it_shows_a_run(tmp_path: Path) -
             await until(lambda view: view.phase is RunPhase.PENDING)
             run.step(3)
             await until(lambda view: view.tasks[0].state is TaskState.FAILED)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_console_has_the_buttons_of_a_replay(tmp_path: Path) -> None:
+    plan = plan_of({"build": "", "unit": "build"})
+    fake = FakeRun(plan)
+    fake.start("build")
+    fake.make.wait(30)
+    fake.push(fake.make.failed("build", "exit 1"))
+    async with replay(plan, fake.run_id, fake.make.events, directory=tmp_path, speed=2.0) as run:
+        app = ConsoleApp(run)
+        async with app.run_test(size=(80, 24)) as pilot:
+
+            async def header_after(*keys: str) -> str:
+                for key in keys:
+                    await pilot.press(key)
+                return app.screen._compositor.render_strips()[0].text
+
+            assert "replay 2x, " in await header_after()
+            assert "replay 10x, " in await header_after(">", ">")
+            assert "replay 5x, " in await header_after("<")
+            assert "replay paused, " in await header_after("p")
+            assert run.is_paused
+            await header_after(".", ".", ".")
+            assert run.snapshot().seq == len(fake.make.events)
+            await header_after(",")
+            assert run.snapshot().seq == len(fake.make.events) - 1
+            assert "replay 5x, " in await header_after("p")
+            await header_after("r")
+            [told] = [one.message for one in app._notifications]
+            assert told == "This is a replay: it can be watched, not steered."

@@ -12,7 +12,7 @@ from engine.core.inputs import Command, Now
 from engine.core.records import Snapshot
 from engine.core.state import RunPhase, TaskState
 from engine.errors import CommandRefused
-from engine.handle import PlanResult
+from engine.handle import PlanResult, Playback
 from engine.plan.graph import Graph
 from engine.plan.model import Need, Plan, Task
 from engine.stream import DEFAULT_LIMIT, EventStream, Subscription
@@ -57,6 +57,7 @@ class FakeRun:
         self.run_id = "3f2a9c1e-0000-4000-8000-000000000000"
         self.read_only = read_only
         self.is_recording = False
+        self.playback: Playback | None = None
         self.offset = 0.0
         self.make = EventFactory(self.graph, run_id=self.run_id)
         self.commands: list[Command] = []

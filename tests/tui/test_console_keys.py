@@ -32,7 +32,7 @@ from tui.app import DETACHED
 from tui.keymap import KEYMAP, Place
 from tui.preferences import Preferences
 from tui.screens.detail import DetailScreen
-from tui.screens.dialogs import Dialog
+from tui.screens.dialogs import Dialog, LineDialog
 from tui.screens.help import HelpScreen
 from tui.widgets.frame import PaneId
 
@@ -109,6 +109,10 @@ def _asks_to_quit(c: Console) -> bool:
     return isinstance(c.app.screen, Dialog) and c.app.screen.id == "quit"
 
 
+def _is_no_replay(c: Console) -> bool:
+    return "This run happens now" in "".join(c.messages)
+
+
 DOES: Final[dict[str, Does]] = {
     "move.up": Does(_at(UNIT - 1)),
     "move.down": Does(_at(UNIT + 1)),
@@ -155,10 +159,22 @@ DOES: Final[dict[str, Does]] = {
     "task.mark": Does(lambda c: c.screen.table.marked == {UNIT} and c.screen.targets == [UNIT]),
     "log.follow": Does(lambda c: not c.screen.log_pane.follow),
     "log.wrap": Does(lambda c: c.screen.log_pane.wrap),
+    "log.times": Does(lambda c: "times" in c.screen.log_pane.note),
+    "log.merged": Does(lambda c: c.screen.log_pane.merged and _front(PaneId.LOG)(c)),
+    "log.filter": Does(lambda c: "matches only" in c.screen.log_pane.note, ["3", "slash", "t", "enter"]),
+    "log.context": Does(lambda c: "1 around" in c.screen.log_pane.note, ["3", "slash", "t", "enter", "&"]),
+    "log.select": Does(lambda c: c.screen.log_pane.selected_text() == "three", ["3"]),
+    "log.copy": Does(lambda c: c.app.clipboard == "two\nthree", ["3", "v", "k"]),
+    "log.save": Does(lambda c: isinstance(c.app.screen, LineDialog), ["3"]),
+    "log.pager": Does(lambda c: "A pager is not possible here" in "".join(c.messages), ["3"]),
     "log.left": Does(lambda c: "column" not in c.screen.log_pane.note, ["3", "right"]),
     "log.right": Does(lambda c: "from column 17" in c.screen.log_pane.note, ["3"]),
     "log.previous-attempt": Does(lambda c: c.screen.log_pane.attempt == 1, ["3"], RETRIED),
     "log.next-attempt": Does(lambda c: c.screen.log_pane.attempt == 2, ["3", "["], RETRIED),
+    "replay.step": Does(_is_no_replay),
+    "replay.step-back": Does(_is_no_replay),
+    "replay.faster": Does(_is_no_replay),
+    "replay.slower": Does(_is_no_replay),
     "commands": Does(lambda c: isinstance(c.app.screen, CommandPalette)),
     "help": Does(lambda c: isinstance(c.app.screen, HelpScreen) and "Run the task again." in c.text()),
     "detach": Does(lambda c: "This run lives in this console and would end with it." in c.messages),

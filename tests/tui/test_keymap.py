@@ -8,24 +8,19 @@ from typing import Final
 import pytest
 
 from tui.app import ConsoleApp
+from tui.hints import LOG_HINTS, OVER_HINTS, PLANS_HINTS, REPLAY_HINTS, RUNS_HINTS, TASK_HINTS, TROUBLE_HINTS
 from tui.home import HomeApp
 from tui.keymap import (
     BY_ID,
     KEYMAP,
-    LOG_HINTS,
-    OVER_HINTS,
-    PLANS_HINTS,
-    RUNS_HINTS,
-    TASK_HINTS,
     TOGETHER,
-    TROUBLE_HINTS,
     Key,
     Place,
     effective,
     first,
     shown,
 )
-from tui.screens.dialogs import Dialog, ReasonDialog
+from tui.screens.dialogs import Dialog, LineDialog
 from tui.screens.help import HelpScreen
 from tui.screens.pages import PageScreen
 from tui.screens.run import RunScreen
@@ -50,7 +45,7 @@ WHO_ACTS: Final[dict[Place, tuple[type, ...]]] = {
     Place.TREE: (PlanTree,),
     Place.TABLE: (TaskTable,),
     Place.LOG: (LogPane,),
-    Place.DIALOG: (Dialog, ReasonDialog, PageScreen),
+    Place.DIALOG: (Dialog, LineDialog, PageScreen),
 }
 
 
@@ -103,7 +98,15 @@ def test_the_help_shows_the_keys_in_force() -> None:
 
 
 def test_the_footer_names_only_entries_of_the_table() -> None:
-    for hint in (*RUNS_HINTS, *PLANS_HINTS, *TASK_HINTS, *TROUBLE_HINTS, *OVER_HINTS, *LOG_HINTS):
+    for hint in (
+        *RUNS_HINTS,
+        *PLANS_HINTS,
+        *TASK_HINTS,
+        *TROUBLE_HINTS,
+        *OVER_HINTS,
+        *LOG_HINTS,
+        *REPLAY_HINTS,
+    ):
         assert all(key_id in BY_ID for key_id in hint.ids)
 
 

@@ -19,7 +19,7 @@ def remapped(written: dict[str, Any]) -> tuple[dict[str, str], list[tuple[str, s
 @pytest.mark.parametrize(
     ("name", "key"),
     [
-        ("t", "t"),
+        ("u", "u"),
         ("T", "T"),
         ("?", "question_mark"),
         ("+", "plus"),
@@ -53,8 +53,8 @@ def test_every_key_can_be_written_as_it_is_shown(key: str) -> None:
 
 
 def test_ids_may_be_tables_within_tables() -> None:
-    assert remapped({"task": {"retry": "t", "retry-all": ["T", "F5"]}, "find.next": "Ctrl+N"}) == (
-        {"task.retry": "t", "task.retry-all": "T,f5", "find.next": "ctrl+n"},
+    assert remapped({"task": {"retry": "u", "retry-all": ["T", "F5"]}, "find.next": "Ctrl+N"}) == (
+        {"task.retry": "u", "task.retry-all": "T,f5", "find.next": "ctrl+n"},
         [],
     )
 
@@ -67,17 +67,17 @@ def test_two_may_change_places_and_a_binding_may_have_no_key() -> None:
 
 
 def test_one_key_may_mean_two_things_in_two_panes() -> None:
-    assert remapped({"tree.fold": "t", "log.left": "t"})[1] == []
+    assert remapped({"tree.fold": "u", "log.left": "u"})[1] == []
 
 
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ({"task.rety": "t"}, ("task.rety", "there is no binding 'task.rety', did you mean 'task.retry'?")),
+        ({"task.rety": "u"}, ("task.rety", "there is no binding 'task.rety', did you mean 'task.retry'?")),
         ({"task.retry": 3}, ("task.retry", "the keys of task.retry must be text, or a list of texts")),
         ({"task.retry": "escap"}, ("task.retry", "'escap' is no key, did you mean 'escape'?")),
         ({"task.retry": "ctrl+z"}, ("task.retry", "ctrl+z cannot be used: it suspends the console")),
-        ({"task.retry": ["t", "ctrl+i"]}, ("task.retry", "ctrl+i cannot be used: terminals send Tab for it")),
+        ({"task.retry": ["u", "ctrl+i"]}, ("task.retry", "ctrl+i cannot be used: terminals send Tab for it")),
         ({"task.retry": "x"}, ("task.retry", "x is the key of task.cancel already")),
         ({"move.up": ["Up", "d"]}, ("move.up", "d is the key of task.details already")),
         (
@@ -95,11 +95,11 @@ def test_what_will_not_do_is_said_and_left_as_it_was(written: dict[str, Any], sa
 
 
 def test_of_two_that_clash_each_is_told_of_the_other() -> None:
-    keys, complaints = remapped({"task.retry": "t", "task.cancel": "t", "task.kill": "K"})
+    keys, complaints = remapped({"task.retry": "u", "task.cancel": "u", "task.kill": "K"})
     assert keys == {"task.kill": "K"}
     assert complaints == [
-        ("task.retry", "t is the key of task.cancel already"),
-        ("task.cancel", "t is the key of task.retry already"),
+        ("task.retry", "u is the key of task.cancel already"),
+        ("task.cancel", "u is the key of task.retry already"),
     ]
 
 

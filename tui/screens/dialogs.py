@@ -235,29 +235,48 @@ def _brings(what: str, brings: str | None) -> str:
     return f"{what} {brings}." if brings else f"{what} is not possible any more."
 
 
-class ReasonDialog(ModalScreen[str | None], inherit_bindings=False):
-    """Asks for a reason, which goes to the audit trail. Answers with it, or None."""
+class LineDialog(ModalScreen[str | None], inherit_bindings=False):
+    """Asks for one line of text. Answers with it, or None.
+
+    words: what it is for. value: what stands there at first. lack: what is said when there is nothing.
+    """
 
     CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = bindings(Place.DIALOG)
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, words: str, *, placeholder: str, value: str = "", lack: str) -> None:
         super().__init__()
         self._title = title
+        self._words = words
+        self._placeholder = placeholder
+        self._value = value
+        self._lack = lack
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(Text(self._title, style="bold"), classes="title", markup=False)
-            yield Static("Why? It is kept with the event. Enter marks it, Esc leaves it.", classes="words")
-            yield Input(placeholder="reason", compact=True)
+            yield Static(self._words, classes="words", markup=False)
+            yield Input(self._value, placeholder=self._placeholder, select_on_focus=False, compact=True)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        reason = event.value.strip()
-        if reason:
-            self.dismiss(reason)
+        line = event.value.strip()
+        if line:
+            self.dismiss(line)
         else:
-            self.notify("It needs a reason.", severity="warning", markup=False)
+            self.notify(self._lack, severity="warning", markup=False)
 
     def action_close(self) -> None:
         self.dismiss(None)
+
+
+def ask_reason(title: str) -> LineDialog:
+    """For a reason, which goes to the audit trail."""
+    words = "Why? It is kept with the event. Enter marks it, Esc leaves it."
+    return LineDialog(title, words, placeholder="reason", lack="It needs a reason.")
+
+
+def ask_path(title: str, value: str) -> LineDialog:
+    """For a file to write to."""
+    words = "To which file? Enter saves it, Esc leaves it."
+    return LineDialog(title, words, placeholder="file", value=value, lack="It needs a file.")

@@ -9,7 +9,6 @@ import anyio
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Input
 
 from engine.core.state import RunPhase
@@ -23,6 +22,8 @@ from tui.feed import Feed
 from tui.keymap import Place, bindings, first
 from tui.notice import Notices
 from tui.offers import offers
+from tui.screens.log_actions import LogActions
+from tui.screens.replaying import Replaying
 from tui.screens.steering import Steering
 from tui.widgets.alert import Alert
 from tui.widgets.events import EventsPane
@@ -45,7 +46,7 @@ _NOTHING: Final = Changes(set(), False)
 _PANES: Final = {pane.name.lower(): pane for pane in PaneId}
 
 
-class RunScreen(Screen[None], inherit_bindings=False):
+class RunScreen(LogActions, inherit_bindings=False):
     """Draws what the feed knows, ten times a second, if anything changed; turns keys into commands.
 
     keys: the keys in force, by the id of their entry. way_out: where the key that quits leads.
@@ -84,7 +85,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
         view = self.feed.view
         self._notices = Notices(view)
         self.forecast = Forecast(view)
-        self.header = RunHeader(view, self.forecast, read_only=run.read_only)
+        self.replaying = Replaying(self, run)
+        self.header = RunHeader(view, self.forecast, read_only=run.read_only, replay=self.replaying.words)
         self.gauge = Gauge(view)
         self.plan_tree = PlanTree(view, id="tree")
         self.table = TaskTable(view, run.last_line, id="table")
@@ -154,7 +156,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
             changes = view.drain_changes()
             for widget in (self.header, self.gauge, *self._lists, self.alert):
                 widget.update_from(changes, now)
-            self._draw_borders()
+            self.draw_borders()
             if news := self._notices.of(view):
                 self.post_message(self.Noteworthy(news))
         self.log_pane.update_from(changes, now)  # a file grows without an event
@@ -169,12 +171,14 @@ class RunScreen(Screen[None], inherit_bindings=False):
         widget = self.frame.panes[pane]
         self.frame.entitle(pane, f"{pane + 1} {widget.title}", widget.note)
 
-    def _draw_borders(self) -> None:
+    def draw_borders(self) -> None:
         """All that depends on where the operator is, around the panes."""
         for pane in PaneId:
             self._entitle(pane)
         self.alert.select(self.selected)
-        self.footer.offer(offers(self.view, self.frame.front, self.targets, self._keys, self._way_out))
+        is_replay = self._run.playback is not None
+        front, targets = self.frame.front, self.targets
+        self.footer.offer(offers(self.view, front, targets, self._keys, self._way_out, is_replay=is_replay))
 
     def _resynced(self, view: RunView) -> None:
         self.forecast.rebind(view)
@@ -190,21 +194,21 @@ class RunScreen(Screen[None], inherit_bindings=False):
 
     def on_task_pane_task_opened(self, message: TaskPane.TaskOpened) -> None:
         self._follow(message.index)
-        self._bring(PaneId.LOG)
+        self.bring(PaneId.LOG)
 
     def on_events_pane_task_meant(self, message: EventsPane.TaskMeant) -> None:
         self.go_to(message.index)
         if message.opened:
-            self._bring(PaneId.TABLE)
+            self.bring(PaneId.TABLE)
 
     def on_frame_picked(self, message: Frame.Picked) -> None:
-        self._bring(message.pane)
+        self.bring(message.pane)
 
     def on_descendant_focus(self) -> None:
         """A click focuses a pane without asking."""
         for pane in PaneId:
             if self.frame.panes[pane].has_focus and self.frame.front is not pane:
-                self._bring(pane)
+                self.bring(pane)
 
     def go_to(self, index: int) -> None:
         """Select a task, also one that the filter hides."""
@@ -218,26 +222,26 @@ class RunScreen(Screen[None], inherit_bindings=False):
         for pane in self._lists:
             pane.select(index)
         self.log_pane.select(index)
-        self._draw_borders()
+        self.draw_borders()
 
-    def _bring(self, pane: PaneId) -> None:
+    def bring(self, pane: PaneId) -> None:
         if pane is not PaneId.LOG:
             self._list = pane
         self.frame.bring(pane)
-        self._draw_borders()
+        self.draw_borders()
 
     def action_view(self, name: str) -> None:
-        self._bring(_PANES[name])
+        self.bring(_PANES[name])
 
     def action_pane(self, by: int) -> None:
         panes = self.frame.reachable
-        self._bring(panes[(panes.index(self.frame.front) + by) % len(panes)])
+        self.bring(panes[(panes.index(self.frame.front) + by) % len(panes)])
 
     def action_zoom(self) -> None:
         self.frame.bring(self.frame.front, zoomed=not self.frame.zoomed)
 
     def action_log(self) -> None:
-        self._bring(PaneId.LOG)
+        self.bring(PaneId.LOG)
 
     def action_stream(self) -> None:
         from tui.aside import step_aside
@@ -267,7 +271,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
         if self.frame.zoomed:
             self.frame.bring(self.frame.front, zoomed=False)
         elif self.frame.front is PaneId.LOG:
-            self._bring(self._list)
+            if not self.log_pane.step_back():
+                self.bring(self._list)
         elif self.table.marked:
             self.table.clear_marks()
         elif self.events_pane.is_filtered and self.frame.front is PaneId.EVENTS:
@@ -277,15 +282,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
             self.table.failed_only = False
         else:
             self.post_message(self.Back())
-        self._draw_borders()
-
-    def action_log_follow(self) -> None:
-        self.log_pane.follow = not self.log_pane.follow
-        self._draw_borders()
-
-    def action_log_wrap(self) -> None:
-        self.log_pane.wrap = not self.log_pane.wrap
-        self._draw_borders()
+        self.draw_borders()
 
     # ── finding ─────────────────────────────────────────────────────────────────────────────────
 
@@ -305,7 +302,13 @@ class RunScreen(Screen[None], inherit_bindings=False):
     def on_input_changed(self, message: Input.Changed) -> None:
         if self._filtered is not None:
             self._filtered.filter(message.value)
-            self._draw_borders()
+            self.draw_borders()
+        elif self.frame.front is PaneId.LOG:
+            self.log_pane.find_as_typed(message.value)
+            self._entitle(PaneId.LOG)
+
+    def on_log_pane_find_wanted(self) -> None:
+        self.action_find()
 
     def on_find_bar_left(self, message: FindBar.Left) -> None:
         """Found, or given up: text is None."""
@@ -313,14 +316,19 @@ class RunScreen(Screen[None], inherit_bindings=False):
             self.query(FindBar).remove()
             self.footer.display = True
         self.frame.bring(self.frame.front)
-        if message.text is None:
+        if self.frame.front is PaneId.LOG:
+            self._sought = message.text or self._sought
+            self.log_pane.end_typing(message.text)
+            if self.log_pane.reading.search.is_in_vain:
+                self.steering.say(f"Not found: {one_line(self._sought)}")
+        elif message.text is None:
             if self._filtered is not None:
                 self._filtered.filter("")
         else:
             self._sought = message.text
             if message.text and self._filtered is None:
                 self.action_find_next(1)
-        self._draw_borders()
+        self.draw_borders()
 
     def action_find_next(self, step: int) -> None:
         pane = (self.plan_tree, self.table, self.log_pane, self.timeline, self.events_pane)[self.frame.front]
@@ -331,7 +339,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
 
     def action_failed_only(self) -> None:
         self.table.action_failed_only()
-        self._bring(PaneId.TABLE)
+        self.bring(PaneId.TABLE)
 
     def action_next_trouble(self) -> None:
         troubled = sorted({*self.view.failures, *self.view.stalled})
@@ -373,7 +381,11 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self.steering.grant(lambda: commands.cancel_plan(self.view))
 
     def action_pause(self) -> None:
-        self.steering.grant(lambda: commands.pause(self.view))
+        if self.replaying.toggle():
+            self.draw_borders()
+            self.header.renew()
+        else:
+            self.steering.grant(lambda: commands.pause(self.view))
 
     def action_slots(self, by: int) -> None:
         self.steering.change_slots(by)

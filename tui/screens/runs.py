@@ -14,7 +14,8 @@ from textual.screen import Screen
 
 from engine.errors import PlandeckError
 from engine.view.text import one_line
-from tui.keymap import BY_ID, PLANS_HINTS, RUNS_HINTS, Hint, Place, bindings, first
+from tui.hints import PLANS_HINTS, RUNS_HINTS, Hint
+from tui.keymap import BY_ID, Place, bindings, first
 from tui.marks import counted
 from tui.present import Look
 from tui.shelf import PlanEntry, RunEntry, Shelf

@@ -85,7 +85,7 @@ class Steering:
             return
         if not self._may_steer():
             return
-        from tui.screens.dialogs import ReasonDialog, ask_settlement
+        from tui.screens.dialogs import ask_reason, ask_settlement
 
         name = commands.names(view, tasks)
 
@@ -97,7 +97,7 @@ class Steering:
             if what == "skip":
                 self.grant(lambda: commands.skip(self._feed.view, tasks))
             elif what == "mark":
-                self._open(ReasonDialog(f"Mark {name} succeeded"), reasoned)
+                self._open(ask_reason(f"Mark {name} succeeded"), reasoned)
 
         title = f"Settle {name} without running it?"
         self._open(
@@ -127,7 +127,9 @@ class Steering:
         self._screen.notify(words, severity="warning", markup=False, timeout=4)
 
     def _may_steer(self) -> bool:
-        if self._run.read_only:
+        if self._run.playback is not None:
+            self.say("This is a replay: it can be watched, not steered.")
+        elif self._run.read_only:
             self.say("This console is read-only.")
         return not self._run.read_only
 

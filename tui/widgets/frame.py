@@ -344,9 +344,11 @@ class _Row:
             column += cell_len(character)
 
     def note(self, text: str, start: int, end: int, look: Look) -> None:
-        """Write right-aligned before `end`, cut to what room there is, if a stretch of line is left between
-        it and `start`."""
+        """Write right-aligned before `end`, if a stretch of line is left between it and `start`; where there
+        is too little room, without its last parts, or cut."""
         room = end - start - 5
+        while " · " in text and cell_len(text) > room:
+            text = text.rpartition(" · ")[0]
         text = look.cut(text, room) if room >= NOTE_LEAST else ""
         if text:
             self.write(end - cell_len(text) - 3, f" {text} ", look.muted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -36,12 +36,20 @@ class _Part(NamedTuple):
 class RunHeader(Line):
     """Name, run, phase and elapsed time, failure mode, slots and the time left."""
 
-    def __init__(self, view: RunView, forecast: Forecast, *, read_only: bool = False) -> None:
-        """forecast: of the same view; somebody else keeps it up to date."""
+    def __init__(
+        self,
+        view: RunView,
+        forecast: Forecast,
+        *,
+        read_only: bool = False,
+        replay: Callable[[], str] = lambda: "",
+    ) -> None:
+        """forecast: of the same view; somebody else keeps it up to date. replay: what is said of one."""
         super().__init__(id="header")
         self._view = view
         self._forecast = forecast
         self._read_only = read_only
+        self._replay = replay
         self._now = 0.0
 
     def rebind(self, view: RunView) -> None:
@@ -74,7 +82,9 @@ class RunHeader(Line):
     def _parts(self, look: Look) -> list[_Part]:
         view = self._view
         parts = [_Part(f"run {view.run_id[:4]}", look.muted, 4), self._phase(look)]
-        if self._read_only:
+        if replay := self._replay():
+            parts.append(_Part(replay, look.warning, 0))
+        elif self._read_only:
             parts.append(_Part("read only", look.warning, 0))
         if view.phase is not RunPhase.COMPLETE:
             parts.append(_Part(MODE_WORDS[view.failure_mode], look.text, 3))

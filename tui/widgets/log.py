@@ -1,50 +1,44 @@
-"""`LogPane`: the output of one attempt, as it comes."""
+"""`LogPane`: the output of an attempt, or of all of them in one, as it comes and as it was."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import accumulate
-from typing import ClassVar, Final, NamedTuple
+import time
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from rich.segment import Segment
-from rich.style import Style
+import anyio
+from textual import events
 from textual.binding import BindingType
+from textual.message import Message
 
 from engine.handle import RunHandle
 from engine.view.run_view import Changes, RunView
-from engine.view.text import one_line, plain
 from tui.keymap import Place, bindings
-from tui.present import Look
-from tui.widgets.lines import LinePane
-from tui.widgets.log_tail import LINE_BYTES, Line, LogTail
-from tui.widgets.output import count_rows, draw_output, nth_row
+from tui.logs.reading import TimeStyle
+from tui.present import PLAIN_LOOK
+from tui.widgets.log_rows import Row
+from tui.widgets.log_selection import Selection, Spot
+from tui.widgets.log_view import LogView
+from tui.widgets.output import draw_output
 
-SIDEWAYS: Final = 16
-"""Columns that a step to the side goes."""
-PARTS: Final = LINE_BYTES + 1
-"""More than the rows that any line can be wrapped into."""
+if TYPE_CHECKING:
+    from tui.logs.files import LogFiles
+
+COPY_LIMIT: Final = 100_000
+"""Characters copied at most: what terminals take."""
+
+SLICE: Final = 0.004
+PAUSE: Final = 0.008
+"""Seconds of searching and counting at a time, and between: a third of a processor."""
 
 
-class Piece(NamedTuple):
-    """What a row shows. part: which of the rows of a wrapped line. sought: what is marked in it."""
-
-    line: Line
-    part: int
-    sought: str
-
-
-class LogPane(LinePane[Piece]):
-    """The end of an attempt's log: of the current attempt, or of an earlier one if asked for.
-
-    It reads the file that `run.log_path` names, on every tick and never more than a tick can bear, and
-    keeps the last of it (see `LogTail`); what was passed over is said. While it follows, the newest line
-    is in view; scrolling up stops that, the end of the log resumes it. Of what programs send to a
-    terminal only colour and style survive.
-    """
+class LogPane(LogView):
+    """The log of the current attempt at a task, of an earlier one, or of all tasks merged, with its keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(Place.LIST, Place.LOG)
+    ALLOW_SELECT = False  # what is selected here may be out of view, which Textual's own selection cannot be
+
+    class FindWanted(Message):
+        """What is to be sought must be typed first."""
 
     def __init__(
         self,
@@ -55,297 +49,292 @@ class LogPane(LinePane[Piece]):
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        super().__init__(name=name, id=id, classes=classes)
-        self.view = view
-        self._run = run
+        super().__init__(run, view, name=name, id=id, classes=classes)
         self._now = 0.0
-        self._selected: int | None = None
-        self._attempt = 0
-        self._is_pinned = False
-        self._tail: LogTail | None = None
-        self._follow = True
-        self._wrap = False
-        self._column = 0
-        self._sought = ""
-        self._found: int | None = None  # the number of the line, `LogTail.first` included
-        self._moves_itself = False
-        self._starts: list[int] = []  # wrapped: the first row of every line, and one past the last row
-        self._heights: list[int] = []
-        self._heights_from = 0
+        self._is_dragging = False
+        self._is_working = False
+        self._has_found_more = False
+        self._before_search: tuple[Row, bool] | None = None  # the top, and whether it followed
+        self._filters_next = False  # once it is known what is sought
 
     # ── what is shown ───────────────────────────────────────────────────────────────────────────
 
     @property
     def selected(self) -> int | None:
         """The task whose log is shown."""
-        return self._selected
+        return self.reading.task
 
     def select(self, index: int) -> None:
         """Show the current attempt of a task, and follow it."""
-        if index != self._selected:
-            self._selected = index
-            self._is_pinned = False
-            self._open(self.view.tasks[index].attempt)
+        if self.reading.select(index):
+            self.reopen()
 
     @property
     def attempt(self) -> int:
         """The attempt that is shown, 0 before any."""
-        return self._attempt
+        return self.reading.attempt
+
+    @property
+    def merged(self) -> bool:
+        """Whether the logs of all tasks are shown in one."""
+        return self.reading.merged
+
+    @merged.setter
+    def merged(self, merged: bool) -> None:
+        if merged != self.reading.merged:
+            self.reading.merge(merged)
+            self.reopen()
 
     def rebind(self, view: RunView) -> None:
         """Show another view of the same run, after a resync."""
-        self.view = view
+        self.reading.rebind(view)
 
     def update_from(self, changes: Changes, now: float) -> None:
         """Read on and draw what is new. Called on every tick, also when no event came: files have none."""
         is_new_second = int(now) != int(self._now)
         self._now = now
-        if self._selected is None:
+        if not self.page:
             return
-        current = self.view.tasks[self._selected].attempt
-        if current != self._attempt and not self._is_pinned:
-            self._open(current)
-        if self.page and self._tail is not None and self._tail.read(drop=self._follow):
-            self._settle()
-        elif not self.line_count and (is_new_second or changes.tasks or changes.plan):
-            self.redraw_changed()  # what is said in its place, which may count seconds
+        if self.reading.catch_up(changes.tasks):
+            self.reopen()
+        elif time.monotonic() >= self.rests_until:
+            if self.reading.refresh() or self._has_found_more:
+                self._has_found_more = False
+                self.settle()
+            elif not self.rows_in_view and (is_new_second or changes.tasks or changes.plan):
+                self.redraw_changed()  # what is said in its place, which may count seconds
+        if self.reading.is_busy and not self._is_working and self._work(SLICE):
+            self._is_working = True
+            self.run_worker(self._work_on(), name="log")
 
-    def _open(self, attempt: int) -> None:
-        self._attempt = attempt
-        self._tail = None
-        if self._selected is not None and attempt:
-            self._tail = LogTail(self._run.log_path(self._selected, attempt))
-            self._tail.read(drop=True)
-        self._follow = True
-        self._column = 0
-        self._found = None
-        self._drawn.clear()  # other lines have the same numbers now
-        self._heights = []
-        self._heights_from = 0
-        self._settle()
+    async def _work_on(self) -> None:
+        """Search and count until that is done, and let the keys have their turn all the while."""
+        try:
+            while self._work(SLICE):
+                await anyio.sleep(PAUSE)
+        finally:
+            self._is_working = False
+
+    def _work(self, seconds: float) -> bool:
+        if not self.page:
+            return False
+        found, is_busy = self.reading.work(seconds)
+        if found is not None:
+            self.go_to(found)
+        self._has_found_more = self.reading.search.is_filtered or self.merged  # drawn at the next tick
+        return is_busy
 
     @property
     def title(self) -> str:
-        if self._selected is None:
-            return "Log"
-        task = self.view.tasks[self._selected]
-        attempt = f", attempt {self._attempt}" if self._attempt else ""
-        of = f" of {task.attempt}" if self._attempt != task.attempt else ""
-        return f"Log: {one_line(task.name) or ascii(task.name)}{attempt}{of}"
+        return self.reading.title
 
     @property
     def note(self) -> str:
-        if not self._attempt:
-            return ""
-        words = ["following" if not self._has_ended else "ended"] if self._follow else []
-        below = self.line_count - self.top - self.page
-        if not self._follow:
-            words.append(f"{below} more below" if below > 0 else "not following")
+        """What matters most comes first: the rest is left out where there is no room."""
+        last = self.rows_in_view[-1].place if self.rows_in_view and not self._follow else None
+        words = ["selecting"] if self.selection is not None else []
+        words += self.reading.search.notes()
+        if self.reading.is_open:
+            following = "ended" if self.reading.has_ended else "following"
+            words.append(following if self._follow else "not following")
+        words += self.reading.notes(last)
         if self._wrap:
             words.append("wrapped")
         elif self._column:
             words.append(f"from column {self._column + 1}")
         return " · ".join(words)
 
-    @property
-    def _has_ended(self) -> bool:
-        if self._selected is None:
-            return False
-        attempts = self.view.tasks[self._selected].attempts
-        return any(record.number == self._attempt and record.ended is not None for record in attempts)
-
     def empty_note(self) -> str:
-        if self._selected is None:
-            return "no task is selected"
-        if not self._attempt:
-            why = self.view.why(self._selected, self._now)
-            return f"{why}: no attempt yet" if why else "no attempt yet"
-        return "no output" if self._has_ended else "no output yet"
+        return self.reading.empty_note(self._now)
 
-    # ── rows ────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def _lines(self) -> Sequence[Line]:
-        return self._tail.lines if self._tail is not None else ()
-
-    def _settle(self) -> None:
-        """The lines, or how they are laid out, have changed."""
-        if self._wrap:
-            self._measure()
-        count = self._starts[-1] if self._wrap else len(self._lines)
-        with self._moving():
-            self.line_count = count
-            if self._follow:
-                self.scroll_to_line(count)
-        self.redraw_changed()
-
-    def _measure(self) -> None:
-        """Count the rows of the lines that were not counted yet. The last line may have grown since."""
-        first = self._tail.first if self._tail is not None else 0
-        lines = self._lines
-        known = self._heights[max(0, first - self._heights_from) : -1]
-        width = self.line_width
-        self._heights = known + [count_rows(line, width) for line in lines[len(known) :]]
-        self._heights_from = first
-        self._starts = list(accumulate(self._heights, initial=0))
-
-    def _line_at(self, row: int) -> tuple[int, int]:
-        """Which line a row shows, as a place in `_lines`, and which part of it."""
-        if not self._wrap:
-            return row, 0
-        place = bisect_right(self._starts, row) - 1
-        return place, row - self._starts[place]
-
-    def _row_of(self, place: int) -> int:
-        return self._starts[place] if self._wrap else place
-
-    def line_key(self, line: int) -> int:
-        place, part = self._line_at(line)
-        return (place + (self._tail.first if self._tail is not None else 0)) * PARTS + part
-
-    def line_content(self, line: int) -> Piece:
-        place, part = self._line_at(line)
-        return Piece(self._lines[place], part, self._sought)
-
-    def draw_line(self, line: int, content: Piece, look: Look) -> tuple[Sequence[Segment], Style]:
-        width = self.line_width
-        strip = draw_output(content.line, content.sought, look)
-        if self._wrap:
-            return list(nth_row(strip, content.part, width)), look.text
-        start, end = self._column, self._column + width
-        if strip.cell_length > end:
-            return [*strip.crop(start, end - 1), Segment(look.ellipsis, look.muted)], look.text
-        return list(strip.crop(start, end)), look.text
-
-    def layout_lines(self) -> None:
-        self._heights = []
-        self._settle()
-
-    # ── following and scrolling ─────────────────────────────────────────────────────────────────
-
-    @property
-    def follow(self) -> bool:
-        """Whether the newest line is kept in view."""
-        return self._follow
-
-    @follow.setter
-    def follow(self, follow: bool) -> None:
-        self._follow = follow
-        if follow and self._tail is not None:
-            self._tail.read(drop=True)
-            self._settle()
-
-    @property
-    def wrap(self) -> bool:
-        """Whether long lines go on in the next row; else they are cut at the edge of the pane."""
-        return self._wrap
-
-    @wrap.setter
-    def wrap(self, wrap: bool) -> None:
-        at = self._line_at(self.top)[0] if self._lines else 0
-        self._wrap = wrap
-        self._column = 0
-        self._heights = []
-        self._drawn.clear()
-        self._settle()
-        if not self._follow:
-            with self._moving():
-                self.scroll_to_line(self._row_of(at))
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        if not self._moves_itself:  # a key, the wheel or the scrollbar did it
-            self._follow = new_value >= self.max_scroll_y
-        super().watch_scroll_y(old_value, new_value)
-
-    @contextmanager
-    def _moving(self) -> Iterator[None]:
-        """What scrolls in here is not a person's doing, and says nothing about following."""
-        self._moves_itself = True
-        try:
-            yield
-        finally:
-            self._moves_itself = False
-
-    def action_cursor_up(self) -> None:
-        self.scroll_to_line(self.top - 1)
-
-    def action_cursor_down(self) -> None:
-        self.scroll_to_line(self.top + 1)
-
-    def action_cursor_page_up(self) -> None:
-        self.scroll_to_line(self.top - max(1, self.page - 1))
-
-    def action_cursor_page_down(self) -> None:
-        self.scroll_to_line(self.top + max(1, self.page - 1))
-
-    def action_cursor_half_up(self) -> None:
-        self.scroll_to_line(self.top - max(1, self.page // 2))
-
-    def action_cursor_half_down(self) -> None:
-        self.scroll_to_line(self.top + max(1, self.page // 2))
-
-    def action_cursor_top(self) -> None:
-        self.scroll_to_line(0)
-
-    def action_cursor_bottom(self) -> None:
-        self.follow = True
-
-    def action_scroll_left(self) -> None:
-        self._go_sideways(-SIDEWAYS)
-
-    def action_scroll_right(self) -> None:
-        self._go_sideways(SIDEWAYS)
-
-    def _go_sideways(self, columns: int) -> None:
-        if not self._wrap:
-            self._column = max(0, self._column + columns)
-            self._drawn.clear()
-            self.redraw_changed()
-
-    # ── attempts ────────────────────────────────────────────────────────────────────────────────
+    # ── attempts, times, filter ─────────────────────────────────────────────────────────────────
 
     def action_previous_attempt(self) -> None:
-        self._show_attempt(self._attempt - 1)
+        if self.reading.show_attempt(self.attempt - 1):
+            self.reopen()
 
     def action_next_attempt(self) -> None:
-        self._show_attempt(self._attempt + 1)
+        if self.reading.show_attempt(self.attempt + 1):
+            self.reopen()
 
-    def _show_attempt(self, attempt: int) -> None:
-        if self._selected is not None:
-            current = self.view.tasks[self._selected].attempt
-            if 1 <= attempt <= current:
-                self._is_pinned = attempt != current
-                self._open(attempt)
+    def next_time_style(self) -> None:
+        """The time of day before each line; then the time since the run began; then none."""
+        choices = [None, *TimeStyle]
+        at = choices.index(self.reading.time_style)
+        self.reading.time_style = choices[(at + 1) % len(choices)]
+        self.layout_lines()
+
+    def action_log_filter(self) -> None:
+        """Show only the lines that match what is sought, or all again; ask for it if nothing is sought."""
+        self._filters_next = self.reading.search.pattern is None
+        if self._filters_next:
+            self.post_message(self.FindWanted())
+        else:
+            self.reading.search.filter(not self.reading.search.is_filtered)
+            self.settle()
+
+    def action_log_context(self) -> None:
+        """More lines around those that match, or none again."""
+        self.reading.search.more_context()
+        self.layout_lines()
+
+    def action_log_save(self) -> None:
+        self._files().save()
+
+    def action_log_pager(self) -> None:
+        self._files().open_pager()
+
+    def _files(self) -> LogFiles:
+        from tui.logs.files import LogFiles  # with its dialogs, which most runs end without
+
+        return LogFiles(self.screen, self.reading)
 
     # ── finding ─────────────────────────────────────────────────────────────────────────────────
 
+    def find_as_typed(self, text: str) -> None:
+        """Show where that is found next, from where one was when one began to type."""
+        if self._before_search is None:
+            self._before_search = self._window.top or Row(self.document.start, 0), self._follow
+        self.reading.search.seek_for(text)
+        self._window.top, self._follow = self._before_search
+        if not text or not self._sought_from(self._before_search[0].place - 1, 1):
+            self.settle()
+
+    def end_typing(self, text: str | None) -> None:
+        """What was typed is meant; None gives the search up and goes back to where it began."""
+        before, self._before_search = self._before_search, None
+        if text is None:
+            self.reading.search.seek_for("")
+            if before is not None:
+                self._window.top, self._follow = before
+        else:
+            self.reading.search.seek_for(text)
+            self.reading.search.filter(self._filters_next or self.reading.search.is_filtered)
+        self._filters_next = False
+        self.settle()
+
     def find_next(self, text: str) -> bool:
-        """Go to the next line with `text` in it, round the end, and mark it; False if there is none.
-        Only what is held in memory is searched."""
+        """Go to the next line with `text` in it, round the end, and mark it; False if there is none."""
         return self._seek(text, 1)
 
     def find_previous(self, text: str) -> bool:
         """As `find_next`, backwards."""
         return self._seek(text, -1)
 
-    def _seek(self, words: str, step: int) -> bool:
-        lines = self._lines
-        first = self._tail.first if self._tail is not None else 0
-        wanted = self._sought = words.casefold()
-        start = -1 if self._found is None or self._found < first else self._found - first
-        if start < 0 and lines:
-            start = self._line_at(self.top)[0] - step
-        self._found = None
-        for distance in range(1, len(lines) + 1):
-            place = (start + step * distance) % len(lines)
-            line = lines[place]
-            if isinstance(line, bytes) and wanted in plain(line).casefold():
-                self._found = first + place
-                self._follow = False
-                row = self._row_of(place)
-                if row not in self.visible_lines:
-                    with self._moving():
-                        self.scroll_to_line(row - self.page // 3)
-                break
+    def _seek(self, text: str, step: int) -> bool:
+        self.reading.search.seek_for(text)
+        place = self.reading.search.found
+        if place is None or place not in {row.place for row in self.rows_in_view}:
+            edge = self.rows_in_view[0 if step > 0 else -1] if self.rows_in_view else Row(0, 0)
+            place = edge.place - step
+        return self._sought_from(place, step)
+
+    def _sought_from(self, place: int, step: int) -> bool:
+        found = self.reading.search.seek(place, step)
+        if found is not None:
+            self.go_to(found)
         self.redraw_changed()
-        return self._found is not None
+        return found is not None or self.reading.search.is_seeking
+
+    # ── selecting ───────────────────────────────────────────────────────────────────────────────
+
+    def action_log_select(self) -> None:
+        """Begin to select lines, or stop."""
+        rows = self.rows_in_view
+        if self.selection is not None:
+            self.selection = None
+        elif rows:
+            places = [row.place for row in rows]
+            found = self.reading.search.found
+            at = found if found in places else places[-1] if self._follow else places[0]
+            self.selection = Selection(Spot(at or 0, 0), Spot(at or 0, 0), by_line=True)
+            self._follow = False
+        self.redraw_changed()
+
+    def selected_text(self) -> str:
+        """What is selected, without colours; "" if nothing is."""
+        if self.selection is None:
+            return ""
+        lines: list[str] = []
+        size = 0
+        place: int | None = self.selection.first.place
+        while place is not None and place <= self.selection.last.place and size < COPY_LIMIT:
+            text = draw_output(self.document.read(place), self.document.style(place), None, PLAIN_LOOK, None)
+            span = self.selection.span(place, text.cell_length)
+            if span is not None:
+                lines.append(text.crop(*span).text)
+                size += len(lines[-1]) + 1
+            place = self.document.after(place)
+        return "\n".join(lines)[:COPY_LIMIT]
+
+    def action_log_copy(self) -> None:
+        """Copy what is selected, and select nothing any more."""
+        text = self.selected_text()
+        if text:
+            self.app.copy_to_clipboard(text)
+            self.clear_selection()
+            lines = text.count("\n") + 1
+            self.notify("Copied." if lines == 1 else f"Copied {lines:,} lines.", timeout=2, markup=False)
+        else:
+            self.notify("Nothing is selected.", severity="warning", timeout=4, markup=False)
+
+    def clear_selection(self) -> None:
+        """Select nothing any more."""
+        if self.selection is not None:
+            self.selection = None
+            self.redraw_changed()
+
+    def step_back(self) -> bool:
+        """Undo the last of selecting, filtering, finding and merging; False if there is nothing to undo."""
+        if self.selection is not None:
+            self.clear_selection()
+        elif self.reading.search.is_filtered:
+            self.action_log_filter()
+        elif self.reading.search.pattern is not None:
+            self.reading.search.seek_for("")
+            self.settle()
+        elif self.merged:
+            self.merged = False
+        else:
+            return False
+        return True
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        spot = self._spot_at(event)
+        self.clear_selection()
+        if event.button == 1 and spot is not None:
+            self.selection = Selection(spot, spot, by_line=False)
+            self._is_dragging = True
+            self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        if not self._is_dragging or self.selection is None:
+            return
+        if event.y < 0:
+            self.move(-1)
+        elif event.y >= self.page:
+            self.move(1)
+        spot = self._spot_at(event)
+        if spot is not None and spot != self.selection.head:
+            self._follow = False
+            self.selection = self.selection._replace(head=spot)
+            self.redraw_changed()
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        if self._is_dragging:
+            self._is_dragging = False
+            self.release_mouse()
+            if self.selection is not None and self.selection.anchor == self.selection.head:
+                self.clear_selection()  # a click
+
+    def _spot_at(self, event: events.MouseEvent) -> Spot | None:
+        rows = self.rows_in_view
+        if not rows:
+            return None
+        offset = event.get_content_offset_capture(self)
+        place, part = rows[min(max(0, offset.y), len(rows) - 1)]
+        cell = max(0, offset.x - self._lead_width)
+        if not self._wrap:
+            return Spot(place, cell + self._column)
+        cuts = self._cuts(place, self.document.read(place))
+        return Spot(place, cuts[max(0, part)] + cell)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Final
 
 from rich.cells import cell_len
@@ -14,78 +14,75 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from engine.view.text import Colour, Span, styled
+from engine.view.text import Colour, Pen, Span
 from engine.view.text import Style as OutputStyle
+from tui.logs.pattern import Pattern
 from tui.present import Look
-from tui.widgets.log_tail import LINE_BYTES, Line
 
 GOES_ON: Final[Span] = (" (this line goes on in the file)", OutputStyle(dim=True))
 
+EASY: Final = 1_000
+"""Bytes in a line, besides text, that are drawn in no time."""
 
-def draw_output(line: Line, sought: str, look: Look) -> Strip:
-    """A whole line, as wide as it is. sought: casefolded; it is marked wherever it stands."""
-    if isinstance(line, int):
-        mark = "..." if look.plain else "⋯"
-        return Strip([Segment(f"{mark} {_amount(line)} more stand in the file {mark}", look.muted)])
-    segments = [Segment(words, _rich_style(style, look.monochrome)) for words, style in _spans(line)]
-    return Strip(_marked(segments, sought, look) if sought else segments)
+HARD_LIMIT: Final = 16 << 10
+"""Bytes that are drawn of a line with more of them."""
 
+BYTES_A_CELL: Final = 16
+"""Of a line that is cut at the edge no more is looked at: colours take room too, but seldom so much."""
 
-def count_rows(line: Line, width: int) -> int:
-    """How many rows the line takes where it is broken after `width` cells."""
-    if isinstance(line, int) or (len(line) <= width and b"\t" not in line):
-        return 1  # no character takes more cells than bytes, but for the tab
-    return len(_breaks("".join(words for words, _ in _spans(line)), width))
+_TEXT: Final = bytes([*range(0x20, 0x7F), *range(0x80, 0x100)])
 
 
-def nth_row(line: Strip, part: int, width: int) -> Strip:
-    """One of those rows."""
-    words = line.text
-    start, end = _breaks(words, width)[part]
-    before = cell_len(words[:start])
-    return line.crop(before, before + cell_len(words[start:end]))
+@lru_cache(maxsize=128)
+def draw_output(
+    line: bytes, style: OutputStyle, pattern: Pattern | None, look: Look, cells: int | None
+) -> Strip:
+    """A line as wide as it is, with what is sought marked. style: in which it begins.
+
+    cells: how many will be shown at most, so that the rest need not be drawn; None for all.
+    """
+    shown = line
+    if cells is not None:
+        shown = _shortened(line, BYTES_A_CELL * cells)
+    elif len(line) > HARD_LIMIT and len(line.translate(None, _TEXT)) > EASY:
+        shown = _shortened(line, HARD_LIMIT)
+    spans = Pen(style).write(shown)
+    if len(shown) < len(line) and shown != line[-len(shown) :]:
+        spans.append(GOES_ON)
+    segments = [Segment(words, _rich_style(style, look.monochrome)) for words, style in spans]
+    return Strip(_marked(segments, pattern, look) if pattern else segments)
 
 
-def _breaks(words: str, width: int) -> list[tuple[int, int]]:
-    """The parts of a line, as (start, end), none of more than `width` cells; one part at least."""
+def _shortened(line: bytes, most: int) -> bytes:
+    """The beginning of a line, or the end if it was written over (a progress bar)."""
+    if len(line) <= most:
+        return line
+    if b"\r" in line:
+        return line[-most:]
+    while most and line[most] & 0xC0 == 0x80:  # not in the middle of a character
+        most -= 1
+    return line[:most]
+
+
+def row_cuts(words: str, width: int) -> Sequence[int]:
+    """Where a line is broken into rows of at most `width` cells: the cells at which the rows begin, and the
+    one after the last; one row at least."""
     width = max(2, width)  # or a wide character would fit nowhere
     if words.isascii():
-        return [(at, at + width) for at in range(0, max(1, len(words)), width)]
-    parts: list[tuple[int, int]] = []
-    start = used = 0
-    for at, character in enumerate(words):
-        cells = cell_len(character)
-        if used + cells > width:
-            parts.append((start, at))
-            start, used = at, 0
-        used += cells
-    return [*parts, (start, len(words))]
+        return [*range(0, max(1, len(words)), width), len(words)]
+    cuts = [0]
+    before = 0
+    for after in accumulate(map(cell_len, words)):
+        if after - cuts[-1] > width:
+            cuts.append(before)
+        before = after
+    return [*cuts, before]
 
 
-def _spans(line: bytes) -> list[Span]:
-    spans = styled(line)
-    if len(line) >= LINE_BYTES:
-        spans.append(GOES_ON)
-    return spans
-
-
-def _amount(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
-
-
-def _marked(segments: Sequence[Segment], sought: str, look: Look) -> Iterator[Segment]:
+def _marked(segments: Sequence[Segment], pattern: Pattern, look: Look) -> Iterator[Segment]:
     """The same segments, with what is sought in the colour of what is found."""
     words = "".join(segment.text for segment in segments)
-    # "ß" folds to two letters, and places would not agree any more: such letters are left as they are
-    folded = "".join(one if len(one := letter.casefold()) == 1 else letter for letter in words)
-    cuts: list[int] = []
-    at = folded.find(sought)
-    while at >= 0:
-        cuts += (at, at + len(sought))
-        at = folded.find(sought, cuts[-1])
+    cuts = [cut for span in pattern.spans(words) for cut in span]
     start = 0
     for words, style, _ in segments:
         end = start + len(words)

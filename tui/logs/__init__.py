@@ -1,0 +1,1 @@
+"""What programs printed, as lines that can be walked, searched and filtered whatever their number."""
