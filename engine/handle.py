@@ -65,6 +65,10 @@ class Playback(Protocol):
     @property
     def is_paused(self) -> bool: ...
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all has happened that was recorded."""
+
     def pause(self) -> None:
         """Let time stand still."""
 

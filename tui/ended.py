@@ -21,6 +21,10 @@ class EndedRun(ReadOnlyRun):
         self._reopen = reopen
         self._is_reopened = False
 
+    @property
+    def playback(self) -> None:
+        """It stands at its end."""
+
     async def send(self, command: Command) -> None:
         match command:
             case RetryFailed():

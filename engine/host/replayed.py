@@ -116,6 +116,8 @@ class ReplayedRun(Mirror):
         return await self._completion.wait()
 
     def _extent(self, index: int, record: AttemptRecord) -> int | None:
+        if self.is_over:  # what came after the last event, until its engine was killed, was printed as well
+            return None
         now = self.now()
         start = Now(record.started, record.started + now.utc - now.offset)
         return LogTimes(self.log_path(index, record.number), start).extent(now.offset)
@@ -137,6 +139,10 @@ class ReplayedRun(Mirror):
     @property
     def is_paused(self) -> bool:
         return self._is_paused
+
+    @property
+    def is_over(self) -> bool:
+        return self._position == len(self._events)
 
     def pause(self) -> None:
         """Let time stand still."""

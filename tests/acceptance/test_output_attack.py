@@ -43,9 +43,9 @@ class Attacked(Terminal):
 def test_the_screen_stays_whole(tmp_path: Path, columns: int, rows: int) -> None:
     with Attacked(tmp_path, megabytes=8, columns=columns, rows=rows) as console:
         console.wait_for("attack")
-        console.press("3w")
-        console.wait_for("wrapped")
-        console.press("w")
+        console.press("3")
+        console.wait_for("[3 Log: attack, attempt 1]")
+        console.press("ww")
         console.wait_for("the attack is over")
         console.press("g")
         console.wait_for("control")

@@ -172,7 +172,8 @@ class Reading:
         times = LogTimes(path, Now(record.started, record.started + ahead))
 
         def extent() -> int | None:
-            return None if run.playback is None else times.extent(run.now().offset)
+            playback = run.playback
+            return None if playback is None or playback.is_over else times.extent(run.now().offset)
 
         return Source(task, path, times, extent, lambda: not self._is_over(task, number))
 

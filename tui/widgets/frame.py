@@ -223,8 +223,13 @@ class Frame(Widget, can_focus=False):
         row.rule("top" if y == 0 else "bottom", edge)
         if y:
             return
-        column = self._tabs(row, 1, tuple(PaneId), look, row.width - 2)
         note = " · ".join(filter(None, (self._notes[self.front], "zoomed" if self.zoomed else "")))
+        panes = tuple(PaneId)
+        width = sum(cell_len(self._tab(pane)) + 2 for pane in panes)
+        if self.front is PaneId.LOG and row.width - 7 - width < cell_len(note.partition(" · ")[0]):
+            panes = (self.front,)  # where one is in a log is worth more than the names of the other panes
+        self._zones.clear()
+        column = self._tabs(row, 1, panes, look, row.width - 2)
         row.note(note, column, row.width - 1, look)
 
     def _draw_split(self, row: _Row, y: int, height: int, look: Look) -> None:
@@ -277,11 +282,13 @@ class Frame(Widget, can_focus=False):
     def _tabs(self, row: _Row, column: int, panes: Sequence[PaneId], look: Look, end: int) -> int:
         """Write the titles of panes side by side, that of the one that is shown in full."""
         for pane in panes:
-            shown = self._titles[pane] if pane in (self.front, self.upper) else _short(self._titles[pane])
-            stop = self._title(row, column, shown, self.front is pane, look, end)
+            stop = self._title(row, column, self._tab(pane), self.front is pane, look, end)
             self._zones[pane] = range(column, stop)
             column = stop
         return column
+
+    def _tab(self, pane: PaneId) -> str:
+        return self._titles[pane] if pane in (self.front, self.upper) else _short(self._titles[pane])
 
     def _title(self, row: _Row, column: int, title: str, in_front: bool, look: Look, end: int) -> int:
         """Write a title from `column`, return the column after it."""
