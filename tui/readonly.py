@@ -37,6 +37,7 @@ class ReadOnlyRun:
     def is_recording(self) -> bool:
         return self._run.is_recording
 
+    @property
     def playback(self) -> Playback | None:
         return self._run.playback
 
