@@ -51,12 +51,15 @@ class Companions:
         self._wait = None
         return hooks.notes()
 
-    def hurry(self) -> bool:
-        """Do not wait for hooks any longer; whether that was what is waited for."""
-        if self._wait is None:
-            return False
-        self._wait.cancel()
-        return True
+    @property
+    def hold_up(self) -> bool:
+        """Whether it is hooks that are waited for now."""
+        return self._wait is not None
+
+    def hurry(self) -> None:
+        """Do not wait for hooks any longer."""
+        if self._wait is not None:
+            self._wait.cancel()
 
     def announce_reading(self) -> None:
         """Say so if `read` is going to wait."""

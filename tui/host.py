@@ -325,7 +325,9 @@ class _Hosting:
             if not person and now - heeded_at.get(number, -math.inf) < ECHO:
                 continue
             heeded_at[number] = now
-            if self._companions.hurry():
+            if self._companions.hold_up:
+                if number != signal.SIGHUP:  # that the terminal has gone is nothing to hooks
+                    self._companions.hurry()
                 continue
             if self._over:
                 scope.cancel()

@@ -465,7 +465,7 @@ def test_a_hook_that_fails_is_in_the_summary_and_not_in_the_exit_code(
 
 
 def test_a_signal_ends_the_wait_for_hooks_and_not_the_summary(plan: Write) -> None:
-    path = plan("hooks: {success: \"trap '' TERM; exec sleep 600\"}\ntasks: {a: {run: 'true'}}")
+    path = plan("hooks: {success: exec sleep 600}\ntasks: {a: {run: 'true'}}")
     with subprocess.Popen(
         [*PLANDECK, "run", str(path), "--plain"],
         cwd=ROOT,
@@ -475,8 +475,29 @@ def test_a_signal_ends_the_wait_for_hooks_and_not_the_summary(plan: Write) -> No
     ) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "plandeck: waiting for the hooks of this run; ctrl+c stops them\n"
+        process.send_signal(signal.SIGHUP)  # which is nothing to hooks
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate()
     assert process.returncode == 0
     assert "succeeded after" in out
     assert "! the success hook failed: stopped at the end of the run\n" in out
+
+
+def test_no_hook_outlives_an_engine_that_is_killed(plan: Write, tmp_path: Path) -> None:
+    said, mark = tmp_path / "said", uuid.uuid4().hex
+    os.mkfifo(said)
+    path = plan(
+        "hooks: {success: 'setsid sleep 600 & echo $PPID > said; exec sleep 600'}\ntasks: {a: {run: 'true'}}"
+    )
+    with subprocess.Popen(
+        [*PLANDECK, "run", str(path), "--plain"],
+        cwd=ROOT,
+        env={**os.environ, MARK: mark},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ):
+        try:
+            os.kill(int(said.read_text()), signal.SIGKILL)
+            wait_until_gone(mark)
+        finally:
+            end_all(mark)
