@@ -52,7 +52,7 @@ class Companions:
         return hooks.notes()
 
     @property
-    def hold_up(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether it is hooks that are waited for now."""
         return self._wait is not None
 

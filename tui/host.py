@@ -325,7 +325,7 @@ class _Hosting:
             if not person and now - heeded_at.get(number, -math.inf) < ECHO:
                 continue
             heeded_at[number] = now
-            if self._companions.hold_up:
+            if self._companions.is_waiting:
                 if number != signal.SIGHUP:  # that the terminal has gone is nothing to hooks
                     self._companions.hurry()
                 continue
