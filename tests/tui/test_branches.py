@@ -11,6 +11,7 @@ from engine.core.state import TaskState
 from engine.plan.graph import Graph
 from engine.plan.model import Need, Plan, Task
 from tests.support.scene import plan_of
+from tests.support.world import plan, subplan
 from tui.widgets.branches import NO_PARENT, QUIET, URGENT, Branches
 
 DIAMOND: Mapping[str, str] = {"a": "", "b": "a", "c": "a", "d": "b c"}
@@ -167,3 +168,44 @@ def test_every_task_is_shown_once_or_counted_in_a_fold_and_none_that_is_urgent_i
         assert branches.is_quiet(index) == all(
             states[other] in QUIET for other in branches.order[branches.place[index] : branches.end[index]]
         )
+
+
+# ── subplans ────────────────────────────────────────────────────────────────────────────────────
+
+
+def nested() -> Branches:
+    inside = subplan({"a": "", "b": "a", "deep": subplan({"x": ""})}, "build")
+    return Branches(Graph(plan(tell="sub", build="", sub=inside, end="tell")))
+
+
+def test_what_is_inside_of_a_subplan_stands_under_it_before_what_comes_after() -> None:
+    branches = nested()
+    assert names(branches, branches.order) == [
+        "build",
+        "sub",
+        "sub/a",
+        "sub/b",
+        "sub/deep",
+        "sub/deep/x",
+        "tell",
+        "end",
+    ]
+    assert parents(branches)["sub/a"] == "sub"
+    assert parents(branches)["tell"] == "sub"
+
+
+def test_a_subplan_folds_what_is_inside_and_counts_what_does_work() -> None:
+    branches = nested()
+    enter(branches, **{"sub/a": TaskState.SUCCESS, "sub/deep": TaskState.SUCCESS})
+    enter(branches, **{"sub/deep/x": TaskState.SUCCESS})
+    sub = branches.graph.index_of["sub"]
+    branches.fold(sub)
+    assert rows(branches) == ["build", "sub", "tell", "end"]
+    assert branches.hidden_counts(sub) == [(TaskState.PENDING, 1), (TaskState.SUCCESS, 2)]
+
+
+def test_what_fails_or_runs_inside_stays_in_view() -> None:
+    branches = nested()
+    enter(branches, **{"sub/a": TaskState.FAILED, "sub/deep/x": TaskState.RUNNING})
+    branches.fold(branches.graph.index_of["sub"])
+    assert rows(branches) == ["build", "sub", "sub/a", "sub/deep/x", "tell", "end"]

@@ -19,12 +19,14 @@ NO_PARENT: Final = -1
 class Branches:
     """Every task once, under its *deciding parent*: of its needs the one that comes last.
 
-    Last is the need with the longest path to it; of equal ones the last in topological order.
+    Last is the need with the longest path to it; of equal ones the last in topological order. What is first
+    inside of a subplan stands under the task that stands for it, before what comes after that task; such a
+    task folds what is inside, and not what comes after.
 
     parent[i]: its deciding parent or `NO_PARENT`. order: all tasks, each followed by its branch, those
     of one parent in plan order. place[i]: where i stands in it; end[i]: one past the place where its
-    branch ends. last[i]: whether no other task of the same parent follows. guest_of[i]: for each task
-    that is shown although it lies within a folded branch, the task whose branch that is.
+    branch ends, as far as it folds. last[i]: whether no other task of the same parent follows. guest_of[i]:
+    for each task that is shown although it lies within a folded branch, the task whose branch that is.
 
     Building takes about 2 us a task; `rows` costs what it returns.
     """
@@ -37,6 +39,9 @@ class Branches:
         roots: list[int] = []
         for index, parent in enumerate(self.parent):
             (roots if parent == NO_PARENT else children[parent]).append(index)
+        inside = graph.nesting.inside
+        for subplan, tasks in inside.items():
+            children[subplan].sort(key=lambda index, tasks=tasks: index not in tasks)  # type: ignore[misc]
         self.last = bytearray(count)
         for siblings in (roots, *children):
             if siblings:
@@ -55,6 +60,8 @@ class Branches:
             parent = self.parent[index]
             if parent != NO_PARENT and self.end[index] > self.end[parent]:
                 self.end[parent] = self.end[index]
+        for subplan, tasks in inside.items():
+            self.end[subplan] = self.place[subplan] + 1 + len(tasks)
 
         self.guest_of: dict[int, int] = {}
         self._chosen: dict[int, bool] = {}
@@ -103,7 +110,11 @@ class Branches:
     def hidden_counts(self, branch: int) -> list[tuple[TaskState, int]]:
         """What a folded branch hides, by state."""
         start, end = self.place[branch] + 1, self.end[branch]
-        counts = ((state, self._codes.count(code, start, end)) for state, code in CODES.items())
+        codes = self._codes
+        if self.graph.nesting.inside:  # those that stand for subplans are not counted
+            work = (p for p in range(start, end) if self.order[p] not in self.graph.nesting.inside)
+            codes, start, end = bytearray(codes[place] for place in work), 0, end - start
+        counts = ((state, codes.count(code, start, end)) for state, code in CODES.items())
         return [(state, count) for state, count in counts if count and state not in URGENT]
 
     # ── folds ───────────────────────────────────────────────────────────────────────────────────
@@ -190,6 +201,10 @@ def _parents(graph: Graph) -> list[int]:
     for position, index in enumerate(graph.order):
         rank[index] = position
         if not needs[index]:
+            around = graph.nesting.around(index)
+            if around:
+                parents[index] = around[0]
+                level[index] = level[around[0]] + 1
             continue
         best = NO_PARENT
         for need in needs[index]:

@@ -59,6 +59,7 @@ class Branch(NamedTuple):
 class PlanTree(TaskPane[Branch]):
     """The DAG as a tree: each task under its deciding parent, other needs as a dim reference.
 
+    What is inside of a subplan stands under the task that stands for it, and is called by its name in it.
     Of a task's needs the deciding parent is the one with the longest path to it, of equal ones the last
     in topological order (see `Branches`). Branches fold by hand, and once they are finished by themselves
     if the plan has more tasks than the pane has lines. Whatever is folded, tasks that failed or are at
@@ -222,7 +223,7 @@ class PlanTree(TaskPane[Branch]):
         waits = content.state is TaskState.PENDING
         indent = " " + self._indent(index, signs)
         room = self.line_width - cell_len(indent) - 2
-        label = look.cut(self.names[index], room)
+        label = look.cut(self._label(index), room)
         room -= cell_len(label)
         segments = [
             Segment(indent, look.line),
@@ -262,6 +263,11 @@ class PlanTree(TaskPane[Branch]):
         above = "".join(signs.below if ended else signs.through for ended in ends)
         return (signs.deeper if more else "") + above + last
 
+    def _label(self, index: int) -> str:
+        """Its name within the plan that it belongs to: it stands under the task that stands for that."""
+        around = self.view.graph.nesting.around(index)
+        return self.names[index].removeprefix(f"{self.names[around[0]]}/") if around else self.names[index]
+
     def _tail(self, task: TaskView) -> tuple[str, ...]:
         """What stands at the right end of the line: the longest of these that fits."""
         state = task.state
@@ -269,6 +275,10 @@ class PlanTree(TaskPane[Branch]):
             return ("held",)
         if task.stalled_since is not None:
             return (f"stalled {clock(self._now - task.stalled_since)}", "stalled")
+        scope = self.view.scopes.subplan(task.index)
+        if scope is not None and state is TaskState.RUNNING:
+            done = f"{scope.finished}/{scope.total}"
+            return (f"paused {done}", done) if scope.paused else (done,)
         if state is TaskState.RUNNING or state is TaskState.SUCCESS:
             elapsed = task.elapsed(self._now)
             return () if elapsed is None else (clock(elapsed),)
@@ -290,7 +300,7 @@ class PlanTree(TaskPane[Branch]):
         wish = asked(parent).strip() if special and parent != NO_PARENT else ""
         if others:
             # every name takes a cell at least: no more are looked at than could be shown
-            names = f"+ {', '.join(self.names[need] + asked(need) for need in others[:room])}"
+            names = f"+ {', '.join(self._label(need) + asked(need) for need in others[:room])}"
             choices = [f"{wish} {names}", names, f"{wish} +{len(others)}", f"+{len(others)}"]
         else:
             choices = [wish]
