@@ -7,16 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from rich.console import RenderableType
 from textual import events
-from textual._compositor import ChopsUpdate
+from textual._compositor import CompositorUpdate
 from textual.binding import BindingType
 from textual.command import Provider
-from textual.screen import Screen
 from textual.theme import Theme
 from textual.widgets import Input
 
 from engine.settings.model import When
+from tui.canvas import Canvas
 from tui.keymap import Place, bindings, effective
 from tui.notice import desktop_notification
 from tui.palette import KeyProvider
@@ -24,7 +23,6 @@ from tui.preferences import Preferences
 from tui.present import DARK, LIGHT, Look, cut, stand_ins, variables_of, wants_ascii
 from tui.remapping import NO_KEY
 from tui.screens.run import RunScreen
-from tui.spans import SpanUpdate
 from tui.terminal import TerminalApp, TerminalLost
 
 HUNG_UP: Final = "hung up"
@@ -47,6 +45,7 @@ class PlandeckApp(TerminalApp[str], inherit_bindings=False):
         wanted = self.preferences.console
         asked = wanted.ascii if ascii_only is None else ascii_only
         self._plain = wants_ascii() if asked is None else asked
+        self._canvas = Canvas()
         self._is_looked_at: bool | None = None
         self.register_theme(DARK)
         self.register_theme(LIGHT)
@@ -71,16 +70,28 @@ class PlandeckApp(TerminalApp[str], inherit_bindings=False):
 
     # ── looks ───────────────────────────────────────────────────────────────────────────────────
 
-    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
-        if isinstance(renderable, ChopsUpdate):
-            renderable = SpanUpdate.of(renderable)
-        super()._display(screen, renderable)
+    def prepare_frame(self, renderable: Any) -> Any:
+        if isinstance(renderable, CompositorUpdate):
+            return self._canvas.on(renderable, (self.size.width, self.size.height))
+        return renderable
+
+    def forget_frames(self) -> None:
+        self._canvas.forget()
+
+    def action_redraw(self) -> None:
+        """Paint all of it: somebody else has written to the terminal."""
+        self._canvas.forget()
+        self.screen.refresh()
+
+    def on_resize(self) -> None:
+        self._canvas.forget()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return stand_ins(self.current_theme)
 
     def _make_look(self, theme: Theme) -> Look:
-        return Look(variables_of(theme), plain=self._plain, monochrome=self.no_color)
+        few = self.console.color_system == "standard"
+        return Look(variables_of(theme), plain=self._plain, monochrome=self.no_color, few_colours=few)
 
     def _retheme(self, theme: Theme) -> None:
         self.look = self._make_look(theme)

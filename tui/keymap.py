@@ -189,6 +189,7 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
     )),
     (Group.CONSOLE, Place.APP, (
         ("commands", "colon,ctrl+p", "command_palette", "commands", "Find any of these actions by name."),
+        ("redraw", "ctrl+l", "redraw", "redraw", "Paint the whole screen again."),
         ("theme", "", "change_theme", "theme", "Choose the colours."),
         ("help", "question_mark,f1", "help", "help", "All keys, as they are set."),
         ("detach", "D", "detach", "detach", "Leave, and let the run go on."),

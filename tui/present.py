@@ -31,27 +31,27 @@ DARK: Final = Theme(
     accent="#39c5cf",
     success="#56c271",
     warning="#e3b341",
-    error="#ff6b6b",
+    error="#ff7b7b",
     foreground="#d5dbe3",
     background="#0d1117",
     surface="#141a22",
     panel="#1c2430",
-    variables={"muted": "#8893a1", "cancelled": "#c58af9", "line": "#3b4552", "cursor": "#1e3a5f"},
+    variables={"muted": "#98a3b1", "cancelled": "#c58af9", "line": "#3b4552", "cursor": "#1b3556"},
 )
 LIGHT: Final = Theme(
     name="plandeck-light",
     dark=False,
     primary="#0a5cc2",
     secondary="#34697a",
-    accent="#00727c",
-    success="#1a7f37",
-    warning="#8f5d00",
-    error="#c4212b",
+    accent="#00646d",
+    success="#146c2e",
+    warning="#845600",
+    error="#b71c26",
     foreground="#1b2026",
     background="#fbfbfa",
     surface="#f1f2f3",
     panel="#e4e7ea",
-    variables={"muted": "#5d6670", "cancelled": "#7a3fb0", "line": "#b4bbc3", "cursor": "#cfe2fb"},
+    variables={"muted": "#555e68", "cancelled": "#7a3fb0", "line": "#b4bbc3", "cursor": "#cfe2fb"},
 )
 
 
@@ -84,7 +84,8 @@ class Look:
     """The glyphs and styles in force.
 
     colours: the variables of the theme. plain: only characters that every terminal has. monochrome:
-    no colour at all, so that what is selected is shown reversed.
+    no colour at all, so that what is selected is shown reversed. few_colours: sixteen, among which a shade
+    of the background is the background itself: so reversed as well.
     """
 
     __slots__ = (
@@ -94,7 +95,12 @@ class Look:
     )  # fmt: skip
 
     def __init__(
-        self, colours: Mapping[str, str] | None = None, *, plain: bool = False, monochrome: bool = False
+        self,
+        colours: Mapping[str, str] | None = None,
+        *,
+        plain: bool = False,
+        monochrome: bool = False,
+        few_colours: bool = False,
     ) -> None:
         variables = variables_of(DARK) if colours is None else colours
         self.plain = plain
@@ -123,7 +129,7 @@ class Look:
         self.warning_block = style("background", on="warning", bold=True)
         self.found = style("background", on="warning")
         # the row under the cursor: only the background, so that the colour of a state stays itself
-        if monochrome:
+        if monochrome or few_colours:
             self.cursor = Style(reverse=True)
             self.cursor_blurred = Style(underline=True)
         else:

@@ -273,4 +273,12 @@ class TerminalApp(App[ReturnType]):
                 driver.frame_owed = False
                 behind = self._background_screens
                 renderable = screen._compositor.render_update(full=True, screen_stack=behind)
-        super()._display(screen, renderable)
+                self.forget_frames()
+        super()._display(screen, self.prepare_frame(renderable))
+
+    def forget_frames(self) -> None:
+        """What the terminal shows is not known."""
+
+    def prepare_frame(self, renderable: Any) -> Any:
+        """What is to be drawn, in another form if an application knows a better one."""
+        return renderable
