@@ -106,6 +106,13 @@ class PlandeckApp(TerminalApp[str], inherit_bindings=False):
 
         self.push_screen(HelpScreen(self.keys))
 
+    def action_suspend(self) -> None:
+        """Stop, as any program does at ctrl+z."""
+        if self._driver is not None and self._driver.can_suspend:
+            self.action_suspend_process()
+        else:
+            self.notify("There is no shell to go back to.", severity="warning", markup=False)
+
     def copy_selection(self) -> bool:
         """Copy what is selected; whether anything was."""
         focused = self.focused

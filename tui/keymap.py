@@ -197,6 +197,7 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
     )),
     (Group.CONSOLE, Place.ANYWHERE, (
         ("quit.anywhere", "ctrl+q", "leave", "quit", "The same, in dialogs and text fields too."),
+        ("suspend", "ctrl+z", "suspend", "suspend", "Stop the console, as the shell does; `fg` goes on."),
         ("interrupt", "ctrl+c", "interrupt", "copy or quit",
          "Copy the selection, else quit. Twice within two seconds cancels the run."),
     )),

@@ -23,7 +23,6 @@ _SPELLINGS: Final = {words.lower(): name for name, words in SHOWN.items() if len
 }
 _NAMES: Final = frozenset(key.value for key in Keys if "+" not in key.value and key.value.isalnum())
 _TAKEN: Final = {
-    "ctrl+z": "it suspends the console",
     "ctrl+i": "terminals send Tab for it",
     "ctrl+m": "terminals send Enter for it",
     "ctrl+left_square_bracket": "terminals send Esc for it",

@@ -233,6 +233,26 @@ def test_plain_lines_and_back(harbour: Console) -> None:
     harbour.assert_left("harbour failed after")
 
 
+@pytest.mark.parametrize("aside", [False, True], ids=["console", "plain lines"])
+def test_ctrl_z_stops_it_and_fg_brings_it_back(busy: Console, aside: bool) -> None:
+    if aside:
+        busy.press("s")
+        busy.wait_for("any key brings the console back")
+    busy.press("\x1a")
+    busy.wait_for_stop()
+    busy.read_rest()
+    assert not busy.has_mode(ALTERNATE_SCREEN)
+    os.killpg(busy.process.pid, signal.SIGCONT)
+    if aside:
+        busy.press(" ")
+    busy.wait_for(lambda: busy.has_mode(ALTERNATE_SCREEN))
+    busy.wait_for_state("watch", "running")
+    busy.press("q")
+    busy.wait_for("Quit?")
+    busy.press("c")
+    assert busy.wait_for_exit() == 130
+
+
 def test_ctrl_c_cancels_the_run_from_the_plain_lines(busy: Console) -> None:
     busy.press("s")
     busy.wait_for("any key brings the console back")

@@ -148,6 +148,7 @@ DOES: Final[dict[str, Does]] = {
     "stream": Does(lambda c: "there is no terminal to print to" in c.messages[0]),
     "task.log": Does(_front(PaneId.LOG)),
     "task.details": Does(lambda c: isinstance(c.app.screen, DetailScreen) and "Task: unit" in c.text()),
+    "suspend": Does(lambda c: c.messages == ["There is no shell to go back to."]),
     "redraw": Does(lambda c: not c.app._canvas._rows),
     "task.stall": Does(lambda c: c.messages == ["Nothing is stalled."]),
     "stall.dismiss": Does(lambda c: c.messages == ["There is no stall alert to dismiss."]),
