@@ -100,8 +100,8 @@ def kill(view: RunView, tasks: Sequence[int]) -> Wish:
 
 
 def hold(view: RunView, tasks: Sequence[int]) -> Wish:
-    """Hold what can start; if all of it is held already, release it."""
-    chosen = _those(view, tasks, WAITING.__contains__)
+    """Hold what can start, and subplans that go on; if all of it is held already, release it."""
+    chosen = [index for index in tasks if _can_hold(view, index)]
     if not chosen:
         return _nothing(view, tasks, "only a task that has not started can be held")
     free = [index for index in chosen if not view.tasks[index].held]
@@ -215,7 +215,7 @@ _POSSIBLE: Final[dict[str, Callable[[RunView, Sequence[int]], bool]]] = {
     "task.retry-all": _any(lambda state: state in TERMINAL),
     "task.cancel": _any(lambda state: state not in TERMINAL),
     "task.kill": _any(AT_WORK.__contains__),
-    "task.hold": _any(WAITING.__contains__),
+    "task.hold": lambda view, tasks: any(_can_hold(view, index) for index in tasks),
     "task.settle": _any(lambda state: state in WAITING or _can_mark(state)),
     "plan.retry-failed": lambda view, tasks: bool(view.failures),
     "plan.cancel": lambda view, tasks: view.phase is not RunPhase.COMPLETE,
@@ -250,6 +250,12 @@ def foretell_failure(view: RunView) -> str:
 
 def _ask(view: RunView, title: str, commands: Sequence[Command], yes: str, no: str) -> Wish:
     return Wish(tuple(commands), Question(title, (foretell(view, *commands),), yes, no))
+
+
+def _can_hold(view: RunView, index: int) -> bool:
+    state = view.tasks[index].state
+    goes_on = state is TaskState.RUNNING and view.scopes.subplan(index) is not None
+    return goes_on or state in WAITING
 
 
 def _those(view: RunView, tasks: Sequence[int], test: Callable[[TaskState], bool]) -> list[int]:

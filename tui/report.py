@@ -98,7 +98,7 @@ class PlainReport:
             return ""  # the attempt has ended, or is told to stop: its next line says so
         time = datetime.fromtimestamp(event.utc).astimezone().strftime("%H:%M:%S")
         if not isinstance(event, TaskEvent):
-            detail = of_plan(event)
+            detail = of_plan(event, self._plan)
             if isinstance(event, PlanStarted):
                 detail += f", run {self._run_id}"
             return f"{time}   {'plan':<10} {one_line(detail)}"

@@ -33,6 +33,9 @@ from engine.core.events import (
     TaskStarted,
     TaskStopping,
 )
+from engine.core.state import RunPhase
+from engine.plan.model import Plan
+from engine.view.text import one_line
 from engine.view.timing import short
 from tui.marks import MODE_WORDS, counted
 
@@ -44,9 +47,11 @@ def of_task(event: TaskEvent) -> Said:
     return _TASK_SAYS[type(event)](event)
 
 
-def of_plan(event: Event) -> str:
-    """A sentence without a full stop."""
-    return _PLAN_SAYS[type(event)](event)
+def of_plan(event: Event, plan: Plan) -> str:
+    """A sentence without a full stop; one about a subplan begins with its name."""
+    scope = getattr(event, "scope", 0)
+    said = _PLAN_SAYS[type(event)](event)
+    return f"{one_line(plan.subplans[scope - 1].name)}: {said}" if scope else said
 
 
 def _started(event: TaskStarted | TaskRetried) -> Said:
@@ -114,7 +119,7 @@ def _plan_completed(event: PlanCompleted) -> str:
 
 
 def _plan_paused(event: PlanPaused) -> str:
-    return f"{event.phase} ({event.cause})"
+    return f"{RunPhase.PAUSED if event.scope else event.phase} ({event.cause})"
 
 
 def _plan_resumed(event: PlanResumed) -> str:

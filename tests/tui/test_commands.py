@@ -23,6 +23,8 @@ from engine.plan.model import FailureMode
 from engine.view.run_view import RunView
 from tests.support.events import EventFactory
 from tests.support.run import plan_of
+from tests.support.world import World, subplan
+from tests.support.world import plan as nested
 from tui import commands
 from tui.keymap import BY_ID
 
@@ -157,3 +159,18 @@ def test_what_is_possible_is_said_of_entries_of_the_keymap(make: EventFactory) -
 def test_what_several_commands_do_is_told_together(make: EventFactory) -> None:
     assert commands.foretell(view_of(make), DrainPlan()).startswith("Cancels ")
     assert commands.foretell(view_of(make), *(CancelTask(index=n) for n in range(4))).startswith("Stops ")
+
+
+def test_a_subplan_that_goes_on_can_be_held_and_released() -> None:
+    world = World(nested(sub=subplan({"a": "", "b": "a"})))
+    world.start()
+    world.admit("sub/a")
+
+    def view() -> RunView:
+        return RunView.from_snapshot(world.graph, world.scheduler.snapshot())
+
+    assert commands.is_possible(view(), "task.hold", [0])
+    assert commands.hold(view(), [0]).commands == (HoldTask(index=0),)
+    assert not commands.is_possible(view(), "task.hold", [1])  # it runs, and is no subplan
+    world.order(HoldTask, "sub")
+    assert commands.hold(view(), [0]).commands == (ReleaseTask(index=0),)

@@ -239,3 +239,12 @@ def test_json_lines() -> None:
     assert started["schema"] == 1
     assert [entry["name"] for entry in started["tasks"]] == ["build", "unit", HOSTILE]
     assert (task["type"], task["task"], task["state"]) == ("TASK_STARTED", HOSTILE, "running")
+
+
+def test_what_is_about_a_subplan_names_it() -> None:
+    world = World(nested(sub=subplan({"a": ""})))
+    world.start()
+    world.send(SetMaxParallel(slots=2, scope=1))
+    world.send(PausePlan(scope=1))
+    lines = [of_plan(event, world.plan) for event in world.events[-2:]]
+    assert lines == ["sub: 2 slots instead of 4 (operator)", "sub: paused (operator)"]

@@ -253,7 +253,11 @@ class EventsPane(LinePane[Entry]):
         return False
 
     def _text(self, event: Event) -> str:
-        said = f"{event.task} {' '.join(of_task(event))}" if isinstance(event, TaskEvent) else of_plan(event)
+        said = (
+            f"{event.task} {' '.join(of_task(event))}"
+            if isinstance(event, TaskEvent)
+            else of_plan(event, self.view.plan)
+        )
         return f"{said} {event.cause}"
 
     # ── a line ──────────────────────────────────────────────────────────────────────────────────
@@ -287,7 +291,7 @@ class EventsPane(LinePane[Entry]):
                 Segment(f"{tries:<3}", look.muted),
             ]
         else:
-            detail = of_plan(event)
+            detail = of_plan(event, self.view.plan)
             segments.append(Segment(f"  {'plan':<{WORD_WIDTH}} ", look.bold))
         room = self.line_width - sum(segment.cell_length for segment in segments)
         trouble = isinstance(event, TaskEvent) and event.state is TaskState.FAILED
