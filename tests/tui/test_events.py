@@ -33,7 +33,7 @@ def happen(scene: Scene[EventsPane]) -> None:
 
 async def test_every_kind_of_event_is_told() -> None:
     told: set[str] = set()
-    for seed in range(40):
+    for seed in range(80):
         run = RandomRun(seed)
         view = RunView(run.graph, "run")
         for _ in range(60):

@@ -34,9 +34,13 @@ from engine.core.events import (
     TaskStarted,
     TaskStopping,
 )
+from engine.core.inputs import PausePlan, SetMaxParallel
 from engine.core.state import Outcome, RunPhase, TaskState
 from engine.plan.model import FailureMode, Plan, Retry, Simulation, Task
+from tests.support.world import World, subplan
+from tests.support.world import plan as nested
 from tui.report import JsonReport, PlainReport, Style
+from tui.sayings import of_plan
 
 RUN_ID = "3f2a91bc-0000-4000-8000-000000000000"
 HOSTILE = "\x1b[31m[bold]red\x1b[0m\nline"
