@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from tui import completions
 from tui.kept_runs import NO_RUNS, find, open_history, plainly, short_id
 from tui.streams import emit, has_terminal, style_of
 
@@ -77,7 +78,7 @@ def runs(limit: int, as_json: bool, prune: bool, keep: int | None, older_than: f
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=completions.runs)
 @click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object.")
 def show(run: str, as_json: bool) -> int:
     """Tell how a run went: what failed and why, then every task.
@@ -100,8 +101,8 @@ def show(run: str, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("run")
-@click.argument("task")
+@click.argument("run", shell_complete=completions.runs)
+@click.argument("task", shell_complete=completions.tasks)
 @click.option(
     "--attempt", metavar="N", type=click.IntRange(min=1), help="Of that attempt, instead of the last."
 )
@@ -120,7 +121,7 @@ def logs(run: str, task: str, attempt: int | None, follow: bool) -> int:
 
 
 @click.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=completions.runs)
 @click.option("--read-only", is_flag=True, help="Watch, and do not steer.")
 def attach(run: str | None, read_only: bool) -> int:
     """Watch and steer a run that goes on in another process.
@@ -147,7 +148,7 @@ def attach(run: str | None, read_only: bool) -> int:
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=completions.runs)
 @click.option("--speed", metavar="N", type=_FACTOR, default=1.0, help="So many times as fast as it was.")
 def replay(run: str, speed: float) -> int:
     """Watch a run again as it was.

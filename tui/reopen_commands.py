@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from tui import completions
 from tui.kept_runs import find, open_history, plainly, short_id
 from tui.metrics_option import metrics_option
 from tui.streams import has_terminal, style_of
@@ -41,7 +42,7 @@ def reopen_options(command: _Command) -> _Command:
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=completions.runs)
 @reopen_options
 def resume(run: str, **options: Any) -> int:
     """Go on with a run that was interrupted or cancelled.
@@ -61,8 +62,8 @@ def resume(run: str, **options: Any) -> int:
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
-@click.argument("task", required=False)
+@click.argument("run", metavar="RUN", shell_complete=completions.runs)
+@click.argument("task", required=False, shell_complete=completions.tasks)
 @click.option("--downstream", is_flag=True, help="Run all that comes after TASK again as well.")
 @reopen_options
 def retry(run: str, task: str | None, downstream: bool, **options: Any) -> int:
@@ -119,7 +120,7 @@ def _go_on(
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=completions.runs)
 @click.option("--kill", is_flag=True, help="At once, without the grace periods.")
 def cancel(run: str, kill: bool) -> int:
     """Cancel a run that goes on, wherever its console is."""
