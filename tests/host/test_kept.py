@@ -69,7 +69,7 @@ async def test_what_a_killed_engine_has_left_is_waited_for(lock: int) -> None:
     assert told == ["the engine of this run was killed; waiting until what it had started has ended"]
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 1, 0])
+@pytest.mark.parametrize("pid", [os.getpid(), 1, 0], ids=["own", "first", "unknown"])
 async def test_an_engine_that_lives_is_not_waited_for(lock: int, pid: int) -> None:
     """Nor one of which nothing is known."""
     had_by(lock, pid)
