@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -127,7 +127,7 @@ class Ledger:
         self.counts: dict[TaskState, int] = dict.fromkeys(TaskState, 0)
         self.counts[PENDING] = count
         self.in_flight: set[int] = set()
-        self.held: set[int] = set()
+        self.held: dict[int, str] = {}  # by whom
         self.stalled: dict[int, float] = {}
         self.retries: dict[int, int] = {}
         self.due: dict[int, float] = {}
@@ -315,6 +315,7 @@ class Ledger:
             state=self.state[index],
             attempts=tuple(self.history[index] or ()),
             held=index in self.held,
+            held_by=self.held.get(index, ""),
             stalled_since=self.stalled.get(index),
             due=self.due.get(index, self.deferred.get(index)),
             reason=self.reasons.get(index, "") if stop is None else stop.reason,
@@ -351,7 +352,7 @@ class Ledger:
         )
         return "\n".join(lines)
 
-    def _marks(self) -> tuple[tuple[str, set[int] | dict[int, float] | dict[int, Stop]], ...]:
+    def _marks(self) -> tuple[tuple[str, Container[int]], ...]:
         return (
             ("in flight", self.in_flight),
             ("held", self.held),

@@ -52,6 +52,7 @@ class TaskSnapshot(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     state: TaskState
     attempts: tuple[AttemptRecord, ...] = ()
     held: bool = False
+    held_by: str = ""
     stalled_since: float | None = None
     due: float | None = None
     reason: str = ""

@@ -42,7 +42,7 @@ class Resumption:
                     records[-1].ended = snapshot.offset
                     records[-1].error = INTERRUPTED
             if task.held:
-                ledger.held.add(index)
+                ledger.held[index] = task.held_by
             if task.retries:
                 ledger.retries[index] = task.retries
             if task.state in TERMINAL or index in self._subplans:

@@ -166,7 +166,7 @@ def _hold_task(scheduler: Scheduler, command: HoldTask) -> None:
         raise Refusal(f"{name} is {ledger.word(index)}: only a task that has not started can be held")
     if index in ledger.held:
         raise Refusal(f"{name} is held already")
-    ledger.held.add(index)
+    ledger.held[index] = command.actor
     if scope is not None:
         scope.is_held = True
         scheduler.subplans.shut(scope)
@@ -177,7 +177,7 @@ def _release_task(scheduler: Scheduler, command: ReleaseTask) -> None:
     index, ledger = command.index, scheduler.ledger
     if index not in ledger.held:
         raise Refusal(f"{ledger.names[index]} is not held")
-    ledger.held.discard(index)
+    del ledger.held[index]
     scheduler.recorder.emit_task(TaskReleased, index, command.actor)
     scope = ledger.scopes.by_task.get(index)
     if scope is not None:

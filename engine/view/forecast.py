@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from engine.core.state import RunPhase, TaskState
+from engine.core.state import TERMINAL, RunPhase, TaskState
 from engine.plan.model import Condition
 from engine.view.run_view import RunView
 from engine.view.timing import OVERTIME, SPREAD, Estimate
@@ -132,6 +132,8 @@ class _Play:
         self._ready: list[tuple[int, int]] = []  # rank and index
         self._going: list[tuple[float, int]] = []  # when it ends, or a back-off does, and the index
         self._running: set[int] = set()
+        self._inside = {parent: len(inner) for parent, inner in view.graph.nesting.children.items()}
+        """Of each subplan, how many of its tasks are not over."""
         starts = view.phase in (RunPhase.RUNNING, RunPhase.PAUSED, RunPhase.PENDING)
         for task in tasks:
             index, state = task.index, task.state
@@ -151,6 +153,8 @@ class _Play:
                 self._going.append((now + _rest(seconds, deviation, elapsed), index))
             elif task.attempts:
                 self.ends[index] = task.attempts[-1].ended or 0.0
+            if self._inside and state in TERMINAL and view.plan.tasks[index].scope:
+                self._inside[view.graph.nesting.parents[index]] -= 1
         heapify(self._ready)
         heapify(self._going)
 
@@ -191,9 +195,11 @@ class _Play:
         ready, running, view = self._ready, self._running, self._view
         while ready and len(running) < self._slots:
             _, index = heappop(ready)
+            if index in self._inside:  # a subplan takes no slot, and what its tasks take
+                for inner in view.graph.nesting.children[index]:
+                    self._need_met(inner)
+                continue
             seconds, deviation = view.pace.guess(index)
-            if view.plan.tasks[index].plan is not None:
-                seconds = deviation = 0.0  # a subplan takes what its tasks take
             running.add(index)
             self._left += 1
             self._variance += deviation**2
@@ -203,12 +209,10 @@ class _Play:
         """It succeeds; what asks for another end of it is skipped, and what follows from that."""
         view = self._view
         special = view.graph.special_conditions
+        self._end_subplan(index, moment)
         if not special:
-            unmet = self._unmet
             for dependent in view.graph.dependents[index]:
-                unmet[dependent] -= 1
-                if not unmet[dependent]:
-                    self._make_ready(dependent)
+                self._need_met(dependent)
             return
         ended = [(index, TaskState.SUCCESS)]
         while ended:
@@ -218,12 +222,26 @@ class _Play:
                     continue
                 condition = special.get((index, dependent), Condition.SUCCESS)
                 if _meets(state, condition):
-                    self._unmet[dependent] -= 1
-                    if not self._unmet[dependent]:
-                        self._make_ready(dependent)
+                    self._need_met(dependent)
                 else:
                     self._doomed.add(dependent)
+                    self._end_subplan(dependent, moment)
                     ended.append((dependent, TaskState.SKIPPED))
+
+    def _end_subplan(self, index: int, moment: float) -> None:
+        """Something inside has ended; the last of it ends the subplan."""
+        if not self._inside or not self._view.plan.tasks[index].scope:
+            return
+        parent = self._view.graph.nesting.parents[index]
+        self._inside[parent] -= 1
+        if not self._inside[parent]:
+            self.ends[parent] = moment
+            self._end(parent, moment)
+
+    def _need_met(self, index: int) -> None:
+        self._unmet[index] -= 1
+        if not self._unmet[index]:
+            self._make_ready(index)
 
     def _make_ready(self, index: int) -> None:
         task = self._view.tasks[index]

@@ -50,16 +50,16 @@ def why(view: RunView, task: TaskView, now: float, last_line: str = "") -> str:
 
 def _pending(view: RunView, task: TaskView, now: float, last_line: str) -> str:
     waits = _ending(view) or _waits_for(view, task) or _waits_inside(view, task)
-    return f"held, {waits}" if task.held else waits
+    return f"{_held(task)}, {waits}" if task.held else waits
 
 
 def _ready(view: RunView, task: TaskView, now: float, last_line: str) -> str:
     if task.held:
-        return "held"
+        return _held(task)
     if view.phase is RunPhase.PENDING:
         return "the run has not begun"
     if view.phase is RunPhase.PAUSED:
-        return "plan is paused"
+        return f"plan is paused{_by(view.paused_by)}"
     ending = _ending(view)
     if ending:
         return ending
@@ -69,13 +69,14 @@ def _ready(view: RunView, task: TaskView, now: float, last_line: str) -> str:
     if view.scopes.subplan(task.index) is not None:
         return "starting"
     if view.slots_used >= view.max_parallel:
-        return f"no free slot ({view.slots_used}/{view.max_parallel})"
+        return f"no free slot ({view.slots_used}/{view.max_parallel} busy)"
     for scope in view.scopes.of(task.index).chain():
         if scope.used >= scope.max_parallel:
-            return f"no free slot in {scope.name} ({scope.used}/{scope.max_parallel})"
-    due = max(task.due or 0.0, view.capacity_due or 0.0)
+            return f"no free slot in {scope.name} ({scope.used}/{scope.max_parallel} busy)"
+    executor = view.plan.tasks[task.index].executor
+    due = max(task.due or 0.0, view.capacity_due.get(executor, 0.0))
     if due > now:
-        return f"no capacity, asked again in {short(due - now)}"
+        return f"executor {executor} is full, asked again in {short(due - now)}"
     return "starting"
 
 
@@ -130,6 +131,17 @@ _WHY: Final[dict[TaskState, Callable[[RunView, TaskView, float, str], str]]] = {
 }
 
 
+def _held(task: TaskView) -> str:
+    return f"held{_by(task.held_by)}"
+
+
+def _by(whom: str) -> str:
+    """ " by anna"; ": lint failed" where it was not a person."""
+    if not whom:
+        return ""
+    return f": {whom}" if whom.endswith(" failed") else f" by {whom}"
+
+
 def _ending(view: RunView) -> str:
     if view.phase is RunPhase.DRAINING:
         return "plan is draining: will not start"
@@ -155,7 +167,7 @@ def _waits_for(view: RunView, task: TaskView) -> str:
             break
     if view.graph.nesting.parents and names:
         left -= not _is_open(view, task)  # the subplan around it is told of only when nothing else is missing
-    more = f" +{left}" if left > 0 else ""
+    more = f" and {left} more" if left > 0 else ""
     return f"waits for {', '.join(names)}{more}" if names else ""
 
 
@@ -179,7 +191,7 @@ def _shut_out(view: RunView, task: TaskView) -> str:
         if scope.paused:
             return f"{scope.name} is paused"
         if view.tasks[scope.task].held:
-            return f"{scope.name} is held"
+            return f"{scope.name} is {_held(view.tasks[scope.task])}"
     return ""
 
 

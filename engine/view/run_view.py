@@ -115,8 +115,10 @@ class RunView:
         self.audit: list[Event] = []
         self.audit_dropped = 0
         self.pace = Pace(plan, usual)
-        self.capacity_due: float | None = None
-        """When a dispatcher that is full is asked again; it concerns everything that is ready."""
+        self.paused_by = ""
+        """Who or what has paused it, as far as that is known; it means something while it is paused."""
+        self.capacity_due: dict[str, float] = {}
+        """When an executor that is full is asked again, by name."""
         self._failures: dict[int, None] = {}
         self._course: deque[float] = deque(maxlen=COURSE_LIMIT)
         self._touched: set[int] = set()
@@ -139,6 +141,7 @@ class RunView:
             # the record of an attempt that goes on is still written to by its owner
             task.attempts = [r if r.ended is not None else msgspec.structs.replace(r) for r in kept.attempts]
             task.held = kept.held
+            task.held_by = kept.held_by
             task.stalled_since = kept.stalled_since
             task.due = kept.due
             task.reason = kept.reason
@@ -146,7 +149,8 @@ class RunView:
             task.retries = kept.retries
             task.outputs = kept.outputs
             if kept.state is _READY and kept.due is not None:
-                view.capacity_due = max(kept.due, view.capacity_due or 0.0)
+                executor = view.plan.tasks[task.index].executor
+                view.capacity_due[executor] = max(kept.due, view.capacity_due.get(executor, 0.0))
             view._enter(task, kept.state, kept.tolerated)
         view._recall_times(snapshot)
         view._course.clear()
@@ -374,13 +378,15 @@ class RunView:
         task.attempts.append(AttemptRecord(event.attempt, event.offset, where=event.where))
         task.due = None
         task.reason = ""
-        self.capacity_due = None
+        if self.capacity_due:
+            self.capacity_due.pop(self.plan.tasks[task.index].executor, None)
         self._enter(task, event.state)
 
     def _on_completed(self, event: TaskCompleted) -> None:
         task = self._end(event, event.reason)
         task.outputs = event.outputs
-        self.capacity_due = None
+        if self.capacity_due:
+            self.capacity_due.pop(self.plan.tasks[task.index].executor, None)
         if self._end_attempt(task, event, None) and not event.reason:
             self.pace.add(task.index, event.offset - task.attempts[-1].started)
         self._enter(task, event.state)
@@ -430,6 +436,7 @@ class RunView:
     def _on_held(self, event: TaskHeld) -> None:
         task = self.tasks[event.index]
         task.held = True
+        task.held_by = event.cause
         self._enter(task, event.state)
 
     def _on_released(self, event: TaskReleased) -> None:
@@ -454,7 +461,7 @@ class RunView:
     def _on_deferred(self, event: DispatchDeferred) -> None:
         task = self.tasks[event.index]
         task.due = event.due
-        self.capacity_due = event.due
+        self.capacity_due[self.plan.tasks[task.index].executor] = event.due
         self._enter(task, event.state)
 
     def _on_plan(self, event: PlanEvent) -> None:
@@ -481,6 +488,8 @@ class RunView:
         self._on_plan(event)
         if event.scope:
             self.scopes.all[event.scope].paused = isinstance(event, PlanPaused)
+        else:
+            self.paused_by = event.cause
 
     def _on_failure_mode(self, event: FailureModeChanged) -> None:
         self._on_plan(event)

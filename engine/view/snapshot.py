@@ -24,6 +24,7 @@ def snapshot_of(view: RunView, offset: float) -> Snapshot:
                 state=task.state,
                 attempts=tuple(task.attempts),
                 held=task.held,
+                held_by=task.held_by,
                 stalled_since=task.stalled_since,
                 due=task.due,
                 reason=task.reason,

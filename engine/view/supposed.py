@@ -80,6 +80,7 @@ class Supposed:
         self.graph = view.graph
         self.stops: set[int] = set()
         self._later: set[int] = set()  # skipped as soon as what is to be stopped has stopped
+        self._followed: set[int] = set()  # skipped on account of what is supposed
         self._states: dict[int, TaskState] = {}
 
     def state(self, index: int) -> TaskState:
@@ -146,6 +147,7 @@ class Supposed:
         """Suppose an end; what it makes impossible is skipped, and what that makes impossible in turn."""
         self.suppose(index, state)
         self._later.discard(index)
+        self._followed.discard(index)
         ended = [index]
         while ended:
             index = ended.pop()
@@ -154,6 +156,7 @@ class Supposed:
                 waits = self.state(dependent) in WAITING or (dependent in self._later and not is_late)
                 if waits and self.is_doomed(dependent):
                     self.suppose(dependent, TaskState.SKIPPED)
+                    self._followed.add(dependent)
                     ended.append(dependent)
                     if is_late:
                         self._later.add(dependent)
@@ -168,7 +171,11 @@ class Supposed:
         """
         tasks, index_of = self.view.tasks, self.graph.index_of
         blocked = {task.index: index_of[task.blocked_by] for task in tasks if task.blocked_by is not None}
-        for index in self.graph.order if blocked else ():
+        for index in self.graph.order if blocked or self._followed else ():
+            if index in self._followed and not self.is_doomed(index):
+                self._followed.discard(index)  # an earlier command would have had it skipped
+                self._later.discard(index)
+                self._states.pop(index, None)
             if index not in blocked or index in self._states:
                 continue
             if self.state(index) is TaskState.CANCELLED and self.state(blocked[index]) is TaskState.FAILED:

@@ -23,6 +23,7 @@ class TaskView:
         "blocked_by",
         "due",
         "held",
+        "held_by",
         "index",
         "name",
         "outputs",
@@ -43,6 +44,7 @@ class TaskView:
         self.state = TaskState.PENDING if unmet else TaskState.READY
         self.attempts: list[AttemptRecord] = []
         self.held = False
+        self.held_by = ""
         self.stalled_since: float | None = None
         self.due: float | None = None
         self.reason = ""

@@ -72,9 +72,12 @@ class Console:
 
 
 @asynccontextmanager
-async def console(run: FakeRun, size: tuple[int, int] = (80, 24), **options: Any) -> AsyncIterator[Console]:
-    """Open a console on the run; leave it open for the block."""
+async def console(
+    run: FakeRun, size: tuple[int, int] = (80, 24), *, leads: bool = False, **options: Any
+) -> AsyncIterator[Console]:
+    """Open a console on the run; leave it open for the block. leads: let the cursor go by itself."""
     app = ConsoleApp(run, ascii_only=options.pop("ascii_only", False), **options)
+    app.run_screen.leads = leads
     async with app.run_test(size=size, tooltips=False) as pilot:
         opened = Console(app, run, pilot)
         await opened.settle()

@@ -12,9 +12,9 @@ from textual.widgets import Input
 from engine.core.inputs import CancelPlan, DrainPlan, RetryTask
 from engine.core.state import Outcome, RunPhase
 from engine.plan.model import FailureMode, Need, Plan, Task
-from engine.view.run_view import RunView
 from tests.support.console import Console, console
 from tests.support.run import FakeRun, plan_of
+from tui.feed import Feed
 from tui.screens.dialogs import ask_failure_mode, ask_settlement, ask_to_quit
 from tui.widgets.frame import PaneId
 
@@ -153,14 +153,40 @@ async def test_a_read_only_console_leaves_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("phase", [RunPhase.RUNNING, RunPhase.DRAINING, RunPhase.CANCELLING])
 def test_answers_fit_a_small_screen_and_leave_the_moving_keys_alone(phase: RunPhase, run: FakeRun) -> None:
-    view = RunView.from_snapshot(run.graph, run.snapshot())
-    view.phase = phase
+    feed = Feed(run)
+    feed.view.phase = phase
     offers = {"skip": "skips unit", "mark": "frees unit"}
-    for dialog in (ask_to_quit(view), ask_failure_mode(view), ask_settlement("?", offers)):
+    for dialog in (ask_to_quit(feed), ask_failure_mode(feed), ask_settlement("?", offers, lambda: offers)):
         keys = [choice.key for choice in dialog.choices]
         assert len(set(keys)) == len(keys)
         assert not set(keys) & {"j", "k", "q"}
         assert max(len(choice.label) for choice in dialog.choices) <= 42
+
+
+# ── being led ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_cursor_goes_to_what_runs_and_to_what_fails_until_the_first_key(run: FakeRun) -> None:
+    plan = plan_of({f"t{n}": "" for n in range(200)})
+    long = FakeRun(plan)
+    async with console(long, leads=True) as c:
+        for n in range(100):
+            long.start(f"t{n}") if not n else long.push(long.make.started(f"t{n}"))
+            if n < 90:
+                long.push(long.make.completed(f"t{n}"))
+        await c.settle()
+        assert c.screen.selected == 90
+        long.push(long.make.started("t150"))
+        await c.settle()
+        assert c.screen.selected == 90  # that is worth a look still
+        long.push(long.make.failed("t150"))
+        await c.settle()
+        assert c.screen.selected == 150
+        assert c.screen.log_pane.selected == 150
+        await c.press("up")
+        long.push(long.make.failed("t99"))
+        await c.settle()
+        assert c.screen.selected == 149
 
 
 # ── following ───────────────────────────────────────────────────────────────────────────────────

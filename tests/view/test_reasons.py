@@ -69,26 +69,26 @@ Happened = Callable[[EventFactory], object]
 @pytest.mark.parametrize(
     ("happened", "task", "words"),
     [
-        (lambda e: None, "publish", "waits for unit, lint +2"),
-        (lambda e: ended(e, "lint"), "publish", "waits for unit, docs +1"),
+        (lambda e: None, "publish", "waits for unit, lint and 2 more"),
+        (lambda e: ended(e, "lint"), "publish", "waits for unit, docs and 1 more"),
         (lambda e: ended(e, "lint", "unit"), "publish", "waits for docs, types to finish"),
         (lambda e: ended(e, "lint", "unit", "docs"), "publish", "waits for types to finish"),
         (lambda e: None, "tell", "waits for publish to fail"),
         (lambda e: None, "sweep", "waits for unit to finish, publish to be skipped"),
         (lambda e: (e.started("unit"), e.failed("unit")), "publish", "can't be met: unit is failed"),
         (lambda e: ended(e, "publish"), "tell", "can't be met: publish is success, not failed"),
-        (lambda e: e.held("publish"), "publish", "held, waits for unit, lint +2"),
-        (lambda e: e.held("unit"), "unit", "held"),
+        (lambda e: e.held("publish"), "publish", "held by test, waits for unit, lint and 2 more"),
+        (lambda e: e.held("unit"), "unit", "held by test"),
         (lambda e: None, "unit", "starting"),
-        (run_two, "unit", "no free slot (2/2)"),
-        (lambda e: (run_two(e), e.slots_changed(1)), "unit", "no free slot (2/1)"),
-        (lambda e: (run_two(e), e.stopping("lint")), "unit", "no free slot (2/2)"),
+        (run_two, "unit", "no free slot (2/2 busy)"),
+        (lambda e: (run_two(e), e.slots_changed(1)), "unit", "no free slot (2/1 busy)"),
+        (lambda e: (run_two(e), e.stopping("lint")), "unit", "no free slot (2/2 busy)"),
         (lambda e: (run_two(e), e.slots_changed(3)), "unit", "starting"),
-        (lambda e: e.deferred("unit", 0.4), "unit", "no capacity, asked again in 0.4s"),
-        (lambda e: e.deferred("unit", 0.4), "lint", "no capacity, asked again in 0.4s"),
+        (lambda e: e.deferred("unit", 0.4), "unit", "executor local is full, asked again in 0.4s"),
+        (lambda e: e.deferred("unit", 0.4), "lint", "executor local is full, asked again in 0.4s"),
         (lambda e: (e.deferred("unit", 5.0), e.started("lint")), "docs", "starting"),
-        (lambda e: e.paused(), "unit", "plan is paused"),
-        (lambda e: e.paused(), "publish", "waits for unit, lint +2"),
+        (lambda e: e.paused(), "unit", "plan is paused by test"),
+        (lambda e: e.paused(), "publish", "waits for unit, lint and 2 more"),
         (lambda e: e.paused(RunPhase.DRAINING), "unit", "plan is draining: will not start"),
         (lambda e: e.paused(RunPhase.DRAINING), "publish", "plan is draining: will not start"),
         (lambda e: e.paused(RunPhase.CANCELLING), "unit", "plan is being cancelled"),
@@ -128,7 +128,7 @@ def test_waits_are_counted_down(events: EventFactory) -> None:
     assert why(events, "unit", after=11.5) == "retry in 0.5s (2/3)"
     assert why(events, "unit", after=12.0) == "starting"
     events.deferred("lint", 4.0)
-    assert why(events, "lint", after=1.0) == "no capacity, asked again in 3s"
+    assert why(events, "lint", after=1.0) == "executor local is full, asked again in 3s"
     assert why(events, "lint", after=4.0) == "starting"
 
 
@@ -143,7 +143,7 @@ def test_after_a_back_off_a_task_waits_for_what_any_task_waits_for(events: Event
     events.started("publish")
     events.retry_scheduled("publish", 1.0)
     events.held("publish")
-    assert why(events, "publish") == "held"
+    assert why(events, "publish") == "held by test"
     events.released("publish")
     events.reset("lint")
     assert why(events, "publish", after=5.0) == "waits for lint"
@@ -204,9 +204,9 @@ def test_what_is_inside_of_a_subplan_says_what_it_waits_for() -> None:
     world.succeed("a")
     world.admit("sub/x")
     assert why("sub") == "0/4 done"
-    assert why("sub/y") == "no free slot in sub (1/1)"
+    assert why("sub/y") == "no free slot in sub (1/1 busy)"
     world.send(PausePlan(scope=1))
     assert (why("sub"), why("sub/y")) == ("paused, 0/4 done", "sub is paused")
     world.send(ResumePlan(scope=1))
     world.order(HoldTask, "sub")
-    assert (why("sub"), why("sub/y")) == ("held, 0/4 done", "sub is held")
+    assert (why("sub"), why("sub/y")) == ("held, 0/4 done", "sub is held by operator")

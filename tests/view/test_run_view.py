@@ -426,7 +426,7 @@ def test_who_joins_a_full_dispatcher_knows_when_it_is_asked_again() -> None:
         tasks=(TaskSnapshot(state=TaskState.READY, due=4.0), TaskSnapshot(state=TaskState.READY)),
     )
     view = RunView.from_snapshot(plan(a="", b=""), snapshot)
-    assert view.why(1, 3.6) == "no capacity, asked again in 0.4s"
+    assert view.why(1, 3.6) == "executor local is full, asked again in 0.4s"
 
 
 # ── recorded runs ───────────────────────────────────────────────────────────────────────────────

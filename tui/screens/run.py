@@ -20,6 +20,7 @@ from tui import commands
 from tui.commands import Wish
 from tui.feed import Feed
 from tui.keymap import Place, bindings, first
+from tui.lead import lead
 from tui.notice import Notices
 from tui.offers import offers
 from tui.screens.log_actions import LogActions
@@ -78,6 +79,8 @@ class RunScreen(LogActions, inherit_bindings=False):
         self._keys = keys
         self._second: int | None = None
         self._was_complete = False
+        self.leads = True
+        """Whether the cursor goes by itself to what is worth a look: until the operator does anything."""
         self._list = PaneId.TABLE
         """The pane that Escape goes back to from the log."""
         self._sought = ""
@@ -154,6 +157,7 @@ class RunScreen(LogActions, inherit_bindings=False):
             self.feed.is_fresh = False
             self._second = int(now)
             changes = view.drain_changes()
+            self._lead()
             for widget in (self.header, self.gauge, *self._lists, self.alert):
                 widget.update_from(changes, now)
             self.draw_borders()
@@ -166,6 +170,16 @@ class RunScreen(LogActions, inherit_bindings=False):
         if is_complete and not self._was_complete:
             self.post_message(self.Completed())
         self._was_complete = is_complete
+
+    def _lead(self) -> None:
+        """Until the operator has done anything, show what fails, else what runs."""
+        if self.leads and (index := lead(self.view, self.selected)) is not None:
+            self._follow(index)
+
+    def on_key(self) -> None:
+        self.leads = False
+
+    on_mouse_down = on_key
 
     def _entitle(self, pane: PaneId) -> None:
         widget = self.frame.panes[pane]
@@ -190,6 +204,7 @@ class RunScreen(LogActions, inherit_bindings=False):
     # ── panes ───────────────────────────────────────────────────────────────────────────────────
 
     def on_task_pane_task_highlighted(self, message: TaskPane.TaskHighlighted) -> None:
+        self.leads = False
         self._follow(message.index)
 
     def on_task_pane_task_opened(self, message: TaskPane.TaskOpened) -> None:
