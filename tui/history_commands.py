@@ -107,7 +107,8 @@ def show(run: str, as_json: bool) -> int:
     "--attempt", metavar="N", type=click.IntRange(min=1), help="Of that attempt, instead of the last."
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on as more is printed, until the run ends.")
-def logs(run: str, task: str, attempt: int | None, follow: bool) -> int:
+@click.option("-t", "--times", is_flag=True, help="Print before each line when it was printed.")
+def logs(run: str, task: str, attempt: int | None, follow: bool, times: bool) -> int:
     """Print what a task has printed.
 
     On a terminal without what would drive it but for colours, elsewhere byte for byte.
@@ -116,7 +117,7 @@ def logs(run: str, task: str, attempt: int | None, follow: bool) -> int:
     from tui.log_output import print_log
 
     with open_history() as history:
-        print_log(history, find(history, run), task, attempt, follow=follow)
+        print_log(history, find(history, run), task, attempt, follow=follow, times=times)
     return 0
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
 import click
 
+from engine.core.inputs import Now
 from engine.core.state import RunPhase
 from engine.errors import StoreError
+from engine.log_times import LogTimes
 from engine.logs import LogReader, attempt_log_path
 from engine.plan.graph import Graph
 from engine.store.history import History
@@ -20,7 +23,7 @@ from engine.store.places import run_directory
 from engine.store.records import RunRecord
 from engine.view.run_view import RunView
 from engine.view.task_view import TaskView
-from engine.view.text import one_line
+from engine.view.text import LINE_LIMIT, one_line
 from tui.logs.cleaned import Cleaner
 from tui.marks import counted
 from tui.report import Style
@@ -31,16 +34,25 @@ INTERVAL: Final = 0.1
 
 
 def print_log(
-    history: History, record: RunRecord, task: str, attempt: int | None, *, follow: bool = False
+    history: History,
+    record: RunRecord,
+    task: str,
+    attempt: int | None,
+    *,
+    follow: bool = False,
+    times: bool = False,
 ) -> None:
     """Write the log of an attempt, the last one by default, to stdout.
 
     follow: go on until nothing more can come: the run is complete, nobody has it any more, or the
     attempt that was asked for has ended. Without an attempt asked for, the next one of the task is
-    gone on with. Raises `StoreError` if there is no such task or attempt.
+    gone on with. times: lines, each with the time at which it was printed. Raises `StoreError` if there is no
+    such task or attempt.
     """
     watch = _Watch(history, record, task, attempt)
-    following = _Following(watch, _Lines(style_of(sys.stdout)) if sys.stdout.isatty() else _Bytes())
+    style = style_of(sys.stdout)
+    out = _TimedLines(style) if times else _Lines(style) if sys.stdout.isatty() else _Bytes()
+    following = _Following(watch, out)
     with unread_is_no_fault():
         while True:
             is_last = not follow or watch.is_over()  # asked first, so that what came before it is read
@@ -60,6 +72,7 @@ class _Watch:
     def __init__(self, history: History, record: RunRecord, task: str, attempt: int | None) -> None:
         self._history = history
         self.run_id = record.run_id
+        self._created = record.created
         self.folder = run_directory(history.directory, record.run_id)
         self.asked = attempt
         self.view = RunView(Graph(history.plan(record.run_id)), record.run_id)
@@ -91,6 +104,11 @@ class _Watch:
             numbers = [number for number in numbers if number == self.asked]
         return [(number, attempt_log_path(self.folder, self.index, number)) for number in numbers]
 
+    def times(self, number: int, path: Path) -> LogTimes:
+        """When what is in the log of an attempt was printed."""
+        started = next(record.started for record in self.task.attempts if record.number == number)
+        return LogTimes(path, Now(started, self._created + started))
+
     def is_over(self) -> bool:
         """Whether nothing more will be printed."""
         has_nobody = holder_of(self.folder) is None  # asked first: its last events are there by then
@@ -105,7 +123,7 @@ class _Watch:
 class _Following:
     """Reads on from the attempt that was the last one when it began."""
 
-    def __init__(self, watch: _Watch, out: _Bytes | _Lines) -> None:
+    def __init__(self, watch: _Watch, out: _Bytes | _Lines | _TimedLines) -> None:
         self._watch = watch
         self._out = out
         self._reader: LogReader | None = None
@@ -124,6 +142,7 @@ class _Following:
                     self._out.end_line()
                     click.echo(f"attempt {number}:", err=True)
                 self._reader, self._number = LogReader(path), number
+                self._out.begin(self._watch.times(number, path))
         self._read()
 
     def end(self) -> None:
@@ -138,6 +157,9 @@ class _Following:
 
 class _Bytes:
     """Output for programs: as it is."""
+
+    def begin(self, times: LogTimes) -> None:
+        """Another log; times are not shown."""
 
     def write(self, data: bytes) -> None:
         sys.stdout.buffer.write(data)
@@ -154,6 +176,9 @@ class _Lines:
         self._style = style
         self._cleaner = Cleaner(colour=style.colour)
 
+    def begin(self, times: LogTimes) -> None:
+        """Another log; times are not shown."""
+
     def write(self, data: bytes) -> None:
         self._print(self._cleaner.feed(data))
 
@@ -165,6 +190,44 @@ class _Lines:
         if text:
             sys.stdout.buffer.write(self._style.encode(text))
             sys.stdout.buffer.flush()
+
+
+class _TimedLines:
+    """Whole lines, each after its time: for people and programs alike, so made safe for a terminal."""
+
+    def __init__(self, style: Style) -> None:
+        self._style = style
+        self._cleaner = Cleaner(colour=style.colour)
+        self._times: LogTimes | None = None
+        self._place = 0
+        self._waiting = b""
+
+    def begin(self, times: LogTimes) -> None:
+        """Another log."""
+        self._times = times
+        self._place = 0
+
+    def write(self, data: bytes) -> None:
+        *lines, self._waiting = (self._waiting + data).split(b"\n")
+        for line in lines:
+            self._print(line)
+            self._place += 1
+        if len(self._waiting) > LINE_LIMIT:  # it may never end
+            self.end_line()
+
+    def end_line(self) -> None:
+        """Show what waits for the end of its line."""
+        waiting, self._waiting = self._waiting, b""
+        if waiting:
+            self._print(waiting)
+
+    def _print(self, line: bytes) -> None:
+        if self._times is not None:
+            time = datetime.fromtimestamp(self._times.at(self._place).utc).astimezone()
+            words = self._cleaner.feed(line + b"\n")
+            sys.stdout.buffer.write(self._style.encode(f"{time.isoformat(timespec='milliseconds')} {words}"))
+            sys.stdout.buffer.flush()
+        self._place += len(line)
 
 
 def _index_of(view: RunView, name: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
@@ -231,3 +231,21 @@ def test_events_without_colour(looks: Compare, utc: None, monkeypatch: pytest.Mo
 def test_evidence_of_a_stall(size: tuple[int, int], looks: Compare) -> None:
     """How long, what it printed last, what to do and the keys for it."""
     assert looks(size, "exclamation_mark")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("slash", *"db", "enter", "t"),
+        ("slash", *"db", "enter", "ampersand", "c"),
+        ("w", "v", "k"),
+        ("L", "t", "t"),
+    ],
+    ids=["found, with times", "only matches", "wrapped and selected", "all logs in one"],
+)
+def test_log(size: tuple[int, int], keys: Sequence[str], looks: Compare, run: FakeRun, utc: None) -> None:
+    """Colours of the program, what is found, times, names of tasks; the note says how it is shown."""
+    run.write_log("unit", "a line that is longer than any terminal is wide, " * 4 + "\n")
+    run.write_log("unit", "tests/test_web.py \x1b[32m........\x1b[0m\n")
+    assert looks(size, "3", *keys)

@@ -27,7 +27,7 @@ from tui.present import cut
 NAME_WIDTH: Final = 14
 """Cells at most for the name of the task before its line."""
 
-NAME_TONES: Final = ("accent", "success", "warning", "primary", "error")
+NAME_TONES: Final = ("accent", "primary", "warning", "success")
 
 
 class TimeStyle(Enum):

@@ -111,6 +111,7 @@ class LogView(LinePane[Piece]):
             window.document = self.reading.document
             if window.top is not None:
                 window.top = Row(window.document.line_at(window.top.place), 0)
+                window.keep_within(page)
             self._drawn.clear()
         if window.top is not None and not self.document.start <= window.top.place < self.document.end:
             window.to_start()
@@ -222,6 +223,7 @@ class LogView(LinePane[Piece]):
         top = self._window.top
         if top is not None:
             self._window.top = Row(top.place, 0)
+            self._window.keep_within(self.page)
         self._drawn.clear()
         self.settle()
 
