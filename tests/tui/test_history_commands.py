@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ import anyio
 import msgspec
 import pytest
 
-from engine.core.inputs import AttemptOutcome, CancelPlan, OutcomeKind
+from engine.core.inputs import AttemptOutcome, CancelPlan, Now, OutcomeKind
 from engine.core.state import Outcome
 from engine.dispatch.base import Attempt, Output
 from engine.errors import CommandRefused
@@ -26,6 +27,7 @@ from engine.handle import RunHandle
 from engine.host.attached import RunUnreachable
 from engine.host.kept import KeptRun, open_kept_run
 from engine.host.server import serve
+from engine.log_times import TimesWriter
 from engine.logs import attempt_log_path
 from engine.plan.graph import Graph
 from engine.plan.model import Need, Plan, Task
@@ -456,6 +458,23 @@ def test_following_an_attempt_ends_with_it(call: Cli, state: Path) -> None:
         journal.commit(diamond("run")[:4])  # A has ended, and the run goes on
         write_log(state, "run", 0, b"all\n")
         assert call("logs", "run", "A", "--attempt", "1", "-f") == (0, "all\n", "")
+
+
+def test_lines_are_told_with_their_times(call: Cli, state: Path) -> None:
+    write_run(state, diamond("run"))
+    path = attempt_log_path(run_directory(state, "run"), 0, 1)
+    times = TimesWriter()
+    write_log(state, "run", 0, b"\x1b[2Jone\ntwo\nend")
+    times.mark(path, 0, Now(1.0, 1_000_000.25))
+    times.mark(path, 8, Now(2.0, 1_000_060.5))
+    out = call("logs", "run", "A", "--times")[1]
+    said = [line.split(" ", 1) for line in out.splitlines()]
+    assert [words for _, words in said] == ["one", "two", "end"]
+    assert [datetime.fromisoformat(time).timestamp() for time, _ in said] == [
+        1_000_000.25,
+        1_000_060.5,
+        1_000_060.5,
+    ]
 
 
 def test_a_log_that_nobody_reads_ends_quietly(state: Path) -> None:
