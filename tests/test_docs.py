@@ -45,6 +45,11 @@ def every_command(group: click.Group, prefix: str = "") -> Iterator[tuple[str, c
             yield from every_command(command, f"{prefix}{name} ")
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_nothing_is_left_of_a_merge(page: Path) -> None:
+    assert not re.search(r"^(<{7}|={7}|>{7})( |$)", page.read_text(), re.MULTILINE)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_plans_are_sound(page: Path) -> None:
     for text in blocks(page, "yaml"):
