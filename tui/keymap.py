@@ -24,6 +24,7 @@ class Place(Enum):
     TIMELINE = "timeline"
     EVENTS = "events"
     DIALOG = "dialogs"
+    DETAILS = "details of a task"
 
 
 TOGETHER: Final = (
@@ -32,7 +33,7 @@ TOGETHER: Final = (
     (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.LOG),
     (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.TASKS, Place.TIMELINE),
     (Place.ANYWHERE, Place.APP, Place.RUN, Place.LIST, Place.EVENTS),
-    (Place.ANYWHERE, Place.DIALOG, Place.LIST),
+    (Place.ANYWHERE, Place.DIALOG, Place.LIST, Place.DETAILS),
     (Place.ANYWHERE, Place.APP, Place.HOME, Place.LIST),
 )
 """The places whose keys are heard at the same time."""
@@ -200,6 +201,11 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
         ("suspend", "ctrl+z", "suspend", "suspend", "Stop the console, as the shell does; `fg` goes on."),
         ("interrupt", "ctrl+c", "interrupt", "copy or quit",
          "Copy the selection, else quit. Twice within two seconds cancels the run."),
+    )),
+    (Group.MOVE, Place.DETAILS, (
+        ("details.next", "tab", "light(1)", "next", "In the details: to the next line that leads somewhere."),
+        ("details.previous", "shift+tab", "light(-1)", "previous", "In the details: to the one before."),
+        ("details.open", "enter", "follow", "open", "In the details: to that task, or to that log."),
     )),
     (Group.CONSOLE, Place.DIALOG, (
         ("close", "escape,q", "close", "close", "Close a page; give the safe answer."),

@@ -31,10 +31,11 @@ from tests.support.run import FakeRun, plan_of
 from tui.app import DETACHED
 from tui.keymap import KEYMAP, Place
 from tui.preferences import Preferences
-from tui.screens.detail import DetailScreen
+from tui.screens.detail import DetailScreen, LogOf
 from tui.screens.dialogs import Dialog, LineDialog
 from tui.screens.help import HelpScreen
 from tui.widgets.frame import PaneId
+from tui.widgets.page import Page
 
 pytestmark = pytest.mark.anyio
 
@@ -177,6 +178,9 @@ DOES: Final[dict[str, Does]] = {
     "replay.step-back": Does(_is_no_replay),
     "replay.faster": Does(_is_no_replay),
     "replay.slower": Does(_is_no_replay),
+    "details.next": Does(lambda c: c.app.screen.query_one(Page)._lit == BUILD, ["d"]),
+    "details.previous": Does(lambda c: c.app.screen.query_one(Page)._lit == LogOf(1), ["d"]),
+    "details.open": Does(lambda c: "Task: build" in c.text() and c.screen.selected == BUILD, ["d", "tab"]),
     "commands": Does(lambda c: isinstance(c.app.screen, CommandPalette)),
     "help": Does(lambda c: isinstance(c.app.screen, HelpScreen) and "Run the task again." in c.text()),
     "detach": Does(lambda c: "This run lives in this console and would end with it." in c.messages),

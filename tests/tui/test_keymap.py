@@ -20,6 +20,7 @@ from tui.keymap import (
     first,
     shown,
 )
+from tui.screens.detail import DetailScreen
 from tui.screens.dialogs import Dialog, LineDialog
 from tui.screens.help import HelpScreen
 from tui.screens.pages import PageScreen
@@ -45,6 +46,7 @@ WHO_ACTS: Final[dict[Place, tuple[type, ...]]] = {
     Place.TREE: (PlanTree,),
     Place.TABLE: (TaskTable,),
     Place.LOG: (LogPane,),
+    Place.DETAILS: (DetailScreen,),
     Place.DIALOG: (Dialog, LineDialog, PageScreen),
 }
 

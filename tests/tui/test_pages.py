@@ -77,7 +77,7 @@ def run(tmp_path: Path) -> FakeRun:
             PRETEND,
             [
                 "simulates 1m30s, fails 25%",
-                "stalled never",
+                "stalled never (built-in)",
                 "needs nothing",
                 "needed by ○ argv pending (if failed)",
             ],
@@ -86,8 +86,8 @@ def run(tmp_path: Path) -> FakeRun:
             ARGV,
             [
                 "runs echo 'two words'",
-                "timeout 10m",
-                "retries none",
+                "timeout 10m (built-in)",
+                "retries none (built-in)",
                 "attempts none yet",
                 "needed by ○ script",
             ],
@@ -121,6 +121,38 @@ async def test_details_say_what_a_task_is(task: int, said: list[str], run: FakeR
         text = " ".join(c.text().replace("│", " ").split())
         for words in said:
             assert words in text
+
+
+async def test_details_lead_to_other_tasks_and_to_logs(run: FakeRun) -> None:
+    run.write_log("pretend", "hello\n")
+    async with console(run, (120, 40)) as c:
+        await c.press("d", "shift+tab", "enter")
+        assert c.app.screen is c.screen
+        assert c.screen.frame.front is PaneId.LOG
+        assert (c.screen.log_pane.selected, c.screen.log_pane.attempt) == (PRETEND, 1)
+        await c.press("d", "tab", "enter")
+        assert "Task: argv" in c.text()
+        await c.press("tab", "tab", "enter")
+        assert "Task: script" in c.text()
+        await c.press("escape")
+        assert c.screen.selected == SCRIPT
+
+
+async def test_details_name_the_environment_and_never_its_values(tmp_path: Path) -> None:
+    task = Task(
+        name="push", run="true", env={"TOKEN": "s3cret", "STAGE": "prod"}, given=("timeout",), timeout=5
+    )
+    run = FakeRun(
+        Plan(name="p", tasks=(task,), env={"LANG": "C"}, origins={"priority": "profile cautious"}),
+        directory=tmp_path,
+    )
+    async with console(run, (120, 40)) as c:
+        await c.press("d")
+        text = " ".join(c.text().replace("│", " ").split())
+        assert "environment LANG, STAGE, TOKEN" in text
+        assert "s3cret" not in text
+        assert "timeout 5s (task)" in text
+        assert "priority 50 (profile cautious)" in text
 
 
 async def test_details_are_kept_up_to_date(run: FakeRun) -> None:

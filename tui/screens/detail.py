@@ -3,40 +3,90 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import ClassVar, Final, NamedTuple
+
+from rich.text import Text
+from textual.binding import BindingType
+from textual.widgets import Static
 
 from engine.core.events import Event, TaskEvent
 from engine.core.state import TaskState
 from engine.handle import RunHandle
+from engine.plan.levels import origin
 from engine.plan.model import Condition, Retry, Task
 from engine.view.run_view import RunView
 from engine.view.text import one_line
 from engine.view.timing import clock, short
 from tui.feed import Feed
+from tui.keymap import Place, bindings
 from tui.marks import MODE_WORDS, counted
 from tui.present import look_of
 from tui.screens.pages import PageScreen
 from tui.widgets.page import Page, Span, TextLine
 
 LABEL_WIDTH: Final = 12
+FROM_WIDTH: Final = 20
+"""Cells that are left for the level that a setting comes from."""
 EVENTS: Final = 30
 """How many of the last events about the task are listed."""
 
 
-class DetailScreen(PageScreen):
-    """index: the task. The page is kept up to date while it is open."""
+class LogOf(NamedTuple):
+    """What the line of an attempt leads to."""
 
-    def __init__(self, run: RunHandle, feed: Feed, index: int) -> None:
+    attempt: int
+
+
+class DetailScreen(PageScreen):
+    """index: the task. The page is kept up to date while it is open.
+
+    go_to: called with the index of each task that the operator goes on to. open_log: with that of the
+    task and the number of the attempt whose log is to be opened.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.DIALOG, Place.DETAILS)
+    HINT: ClassVar = "Esc back   j k scroll   Tab Enter: to a task or a log"
+
+    def __init__(
+        self,
+        run: RunHandle,
+        feed: Feed,
+        index: int,
+        go_to: Callable[[int], None],
+        open_log: Callable[[int, int], None],
+    ) -> None:
         super().__init__()
         self._run = run
         self._feed = feed
         self._index = index
+        self._go_to = go_to
+        self._open_log = open_log
 
     def on_mount(self) -> None:
         super().on_mount()
         self.set_interval(0.5, self.query_one(Page).rewrite)
+
+    def action_light(self, by: int) -> None:
+        self.query_one(Page).light_next(by)
+
+    def action_follow(self) -> None:
+        self.query_one(Page).follow()
+
+    def on_page_followed(self, message: Page.Followed) -> None:
+        target = message.target
+        if isinstance(target, LogOf):
+            self.dismiss(None)
+            self._open_log(self._index, target.attempt)
+        elif isinstance(target, int):
+            self._index = target
+            self._go_to(target)
+            self.query_one(".title", Static).update(Text(self.page_title(), style="bold"))
+            page = self.query_one(Page)
+            page.rewrite()
+            page.scroll_to_line(0)
 
     def page_title(self) -> str:
         return f"Task: {one_line(self._run.plan.tasks[self._index].name)}"
@@ -82,16 +132,30 @@ class DetailScreen(PageScreen):
             return
         matrix = [f"{key} {value}" for key, value in (task.matrix or {}).items()]
         yield from _wrapped("matrix", ", ".join(matrix), width)
-        yield (_label("retries"), Span(_retry_words(task.retry)))
-        yield (_label("timeout"), Span(short(task.timeout) if task.timeout is not None else "none"))
-        stall = (
-            "never"
-            if task.stall_after is None
-            else f"after {short(task.stall_after)} of {task.stall_measure}"
-        )
-        yield (_label("stalled"), Span(stall))
-        yield (_label("priority"), Span(str(task.priority)))
-        yield from _wrapped("directory", task.working_dir or "", width)
+        yield from self._settings(task, width)
+
+    def _settings(self, task: Task, width: int) -> Iterator[TextLine]:
+        """What holds for the task, and the level that it comes from."""
+        plan = self._run.plan
+        scope = plan.subplans[task.scope - 1] if task.scope else plan
+        stall = "never" if task.stall_after is None else f"{short(task.stall_after)} of {task.stall_measure}"
+        stop = f"{signal.Signals(task.shutdown.signal).name}, KILL after {short(task.shutdown.grace)}"
+        for label, field, words in (
+            ("retries", "retry.limit", _retry_words(task.retry)),
+            ("timeout", "timeout", short(task.timeout) if task.timeout is not None else "none"),
+            ("stalled", "stall_after", f"after {stall}" if task.stall_after is not None else stall),
+            ("priority", "priority", str(task.priority)),
+            ("stopped by", "shutdown.signal", stop),
+            ("executor", "executor", task.executor),
+            ("if it fails", "skip_on_failure", "tolerated" if task.skip_on_failure else ""),
+            ("directory", "working_dir", task.working_dir or ""),
+        ):
+            lines = list(_wrapped(label, words, width - FROM_WIDTH))
+            if lines:
+                yield (*lines[0], Span(f"  ({origin(task, scope.origins, field)})", "muted"))
+                yield from lines[1:]
+        names = sorted({*plan.env, *scope.env, *(task.env or {})})
+        yield from _wrapped("environment", ", ".join(names), width)
 
     def _subplan(self, task: Task, width: int) -> Iterator[TextLine]:
         """What there is to know of a task that stands for a subplan: it has no settings of its own."""
@@ -116,7 +180,7 @@ class DetailScreen(PageScreen):
                 task = view.tasks[other]
                 yield (
                     _label("" if number else label),
-                    Span(f"{look.glyph(task.state)} {one_line(task.name)}", _tone(task.state)),
+                    Span(f"{look.glyph(task.state)} {one_line(task.name)}", _tone(task.state), other),
                     Span(f"  {task.state}", "muted"),
                     Span("" if condition is Condition.SUCCESS else f"  (if {condition})", "muted"),
                 )
@@ -125,6 +189,9 @@ class DetailScreen(PageScreen):
 
     def _attempts(self, view: RunView, now: float, width: int) -> Iterator[TextLine]:
         task = view.tasks[self._index]
+        usual = view.pace.usual(self._index)
+        if usual is not None:
+            yield (_label("usually"), Span(f"takes {short(usual)} in past runs"))
         if not task.attempts:
             yield (_label("attempts"), Span("none yet", "muted"))
         for number, record in enumerate(task.attempts):
@@ -137,7 +204,9 @@ class DetailScreen(PageScreen):
                 words += f", {one_line(record.where)}"
             if record.exit_code is not None:
                 words += f", exit {record.exit_code}"
-            yield (_label("" if number else "attempts"), Span(words))
+            if record.stopping is not None:
+                words += f", told to stop at {clock(record.stopping)}"
+            yield (_label("" if number else "attempts"), Span(words, "text", LogOf(record.number)))
             if record.error:
                 yield from _wrapped("", record.error, width, "error", 3)
             yield from _wrapped(

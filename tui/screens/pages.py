@@ -22,6 +22,7 @@ class PageScreen(ModalScreen[None], inherit_bindings=False):
 
     CSS_PATH = "pages.tcss"
     BINDINGS: ClassVar[list[BindingType]] = bindings(Place.DIALOG)
+    HINT: ClassVar = "Esc back   j k scroll"
 
     def page_title(self) -> str:
         """The first row."""
@@ -35,7 +36,7 @@ class PageScreen(ModalScreen[None], inherit_bindings=False):
         with Vertical(classes="page"):
             yield Static(Text(self.page_title(), style="bold"), classes="title", markup=False)
             yield Page(self.page_lines)
-            yield Static("Esc back   j k scroll", classes="hint", markup=False)
+            yield Static(self.HINT, classes="hint", markup=False)
 
     def on_mount(self) -> None:
         page = self.query_one(Page)

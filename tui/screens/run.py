@@ -279,7 +279,14 @@ class RunScreen(LogActions, inherit_bindings=False):
         from tui.screens.detail import DetailScreen  # here as below: what opens later is loaded later
 
         if self.selected is not None:
-            self.app.push_screen(DetailScreen(self._run, self.feed, self.selected))
+            self.app.push_screen(
+                DetailScreen(self._run, self.feed, self.selected, self.go_to, self._open_log)
+            )
+
+    def _open_log(self, index: int, attempt: int) -> None:
+        self.go_to(index)
+        self.log_pane.show_attempt(attempt)
+        self.bring(PaneId.LOG)
 
     def action_back(self) -> None:
         """One step, the nearest first."""

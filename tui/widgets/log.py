@@ -149,13 +149,16 @@ class LogPane(LogView):
 
     # ── attempts, times, filter ─────────────────────────────────────────────────────────────────
 
-    def action_previous_attempt(self) -> None:
-        if self.reading.show_attempt(self.attempt - 1):
+    def show_attempt(self, number: int) -> None:
+        """Show another attempt of the same task, if there is that one."""
+        if self.reading.show_attempt(number):
             self.reopen()
 
+    def action_previous_attempt(self) -> None:
+        self.show_attempt(self.attempt - 1)
+
     def action_next_attempt(self) -> None:
-        if self.reading.show_attempt(self.attempt + 1):
-            self.reopen()
+        self.show_attempt(self.attempt + 1)
 
     def next_time_style(self) -> None:
         """The time of day before each line; then the time since the run began; then none."""
