@@ -16,8 +16,8 @@ from engine.plan.model import Condition
 from engine.view.run_view import RunView
 from engine.view.timing import OVERTIME, SPREAD, Estimate
 
-STEPS: Final = 500
-"""Ends of tasks that are played in one go: about 2 ms."""
+STEPS: Final = 300
+"""Ends of tasks that are played in one go: about a millisecond."""
 
 AGAIN_AFTER: Final = 1.0
 """Seconds after which it is played again, and longer in a plan with more than `LEFT_A_SECOND` tasks left."""

@@ -33,6 +33,7 @@ class Pace:
         self.all = Durations()
         self._groups: dict[str, Durations] = {}
         self._ratios = Durations()
+        self._rates: tuple[float, float, float] | None = None
         self._took = 0.0
         self._expected = 0.0
         known = [seconds for seconds in usual if seconds is not None]
@@ -56,6 +57,7 @@ class Pace:
         """A task of this run took so long. One that stands for a subplan takes what is inside takes."""
         if self._tasks[index].plan is not None:
             return
+        self._rates = None
         self.all.add(seconds)
         group = self._tasks[index].group
         if group is not None:
@@ -72,15 +74,24 @@ class Pace:
         By its own past, as fast as this run goes; else by the others of its matrix; else by all of this
         run; else by the usual task. A second where nothing is known.
         """
+        rates = self._rates
+        if rates is None:  # asked for every task of a plan between one end and the next
+            rates = self._rates = (
+                self._ratio,
+                self._spread(self._ratios, USUAL_SPREAD),
+                self._spread(self.all, UNKNOWN_SPREAD),
+            )
+        ratio, spread, spread_of_all = rates
         usual = self.usual(index)
         if usual is not None:
-            seconds = usual * self._ratio
-            return seconds, seconds * self._spread(self._ratios, USUAL_SPREAD)
+            seconds = usual * ratio
+            return seconds, seconds * spread
         group = self._groups.get(self._tasks[index].group or "")
-        known = group if group is not None else self.all
-        if known.count:
-            return known.mean, known.mean * self._spread(known, UNKNOWN_SPREAD)
-        seconds = 1.0 if self._median is None else self._median * self._ratio
+        if group is not None:
+            return group.mean, group.mean * self._spread(group, UNKNOWN_SPREAD)
+        if self.all.count:
+            return self.all.mean, self.all.mean * spread_of_all
+        seconds = 1.0 if self._median is None else self._median * ratio
         return seconds, seconds * UNKNOWN_SPREAD
 
     @property

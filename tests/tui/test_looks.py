@@ -249,3 +249,31 @@ def test_log(size: tuple[int, int], keys: Sequence[str], looks: Compare, run: Fa
     run.write_log("unit", "a line that is longer than any terminal is wide, " * 4 + "\n")
     run.write_log("unit", "tests/test_web.py \x1b[32m........\x1b[0m\n")
     assert looks(size, "3", *keys)
+
+
+@pytest.fixture
+def kept_logs(run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs whose places have short names, the same for everybody."""
+    monkeypatch.setattr(run, "log_path", lambda index, attempt: Path(f"/state/logs/{index}-{attempt}.log"))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_details(size: tuple[int, int], looks: Compare, kept_logs: None) -> None:
+    """The first line that leads somewhere is lit; the foot says how to go on."""
+    assert looks(size, "d", "tab", at=5)
+
+
+def test_details_in_a_light_theme(looks: Compare, kept_logs: None) -> None:
+    """The same on white."""
+    assert looks((80, 24), "d", "tab", at=5, theme=LIGHT.name)
+
+
+def test_details_in_ascii(looks: Compare, kept_logs: None) -> None:
+    """The same in signs that every terminal has."""
+    assert looks((80, 24), "d", "tab", at=5, ascii_only=True)
+
+
+def test_details_without_colour(looks: Compare, kept_logs: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lit line is reversed."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert looks((80, 24), "d", "tab", at=5)

@@ -138,9 +138,9 @@ class Timeline(TaskPane[Bar]):
     def update_from(self, changes: Changes, now: float) -> None:
         self._now = now
         self.note_changes(changes.tasks)
-        if self._unsettled and self._may_settle:
-            self.rearrange()
         if self.display:
+            if self._unsettled and self._may_settle:
+                self.rearrange()
             self._settle_axis()
             # the axis may have moved, and the critical path may lead along other tasks
             self.redraw_changed()
