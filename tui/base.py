@@ -24,12 +24,13 @@ from tui.present import DARK, LIGHT, Look, cut, stand_ins, variables_of, wants_a
 from tui.remapping import NO_KEY
 from tui.screens.run import RunScreen
 from tui.terminal import TerminalApp, TerminalLost
+from tui.type_ahead import OneKeyAtATime
 
 HUNG_UP: Final = "hung up"
 """What the app returns when nobody has left it: the terminal has gone."""
 
 
-class PlandeckApp(TerminalApp[str], inherit_bindings=False):
+class PlandeckApp(OneKeyAtATime[str], TerminalApp[str], inherit_bindings=False):
     """preferences: how the user wants it. ascii_only: only signs that every terminal has; None to go by
     the preferences and the terminal."""
 
