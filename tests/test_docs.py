@@ -13,6 +13,8 @@ from pathlib import Path
 import click
 import pytest
 
+from engine import open_run
+from engine.core.state import Outcome
 from engine.plan.load import parse_plan
 from engine.settings.reader import parse_settings
 from tui.cli import cli
@@ -91,6 +93,16 @@ def test_embedding_example_runs(tmp_path: Path) -> None:
     assert result.stderr == ""
     types = [line.split()[1] for line in result.stdout.splitlines()]
     assert types == ["PLAN_STARTED", "TASK_STARTED", "TASK_COMPLETED", "PLAN_COMPLETED"]
+
+
+@pytest.mark.anyio
+async def test_the_example_of_a_dispatcher_runs_a_plan(tmp_path: Path) -> None:
+    (program,) = [block for block in blocks(ROOT / "docs" / "dispatchers.md", "py") if "class Echo" in block]
+    (tmp_path / "echo.py").write_text(program)
+    make = runpy.run_path(str(tmp_path / "echo.py"))["EchoDispatcher"]
+    plan = parse_plan("{defaults: {executor: echo}, tasks: {a: {run: one}, b: {run: two}, c: {run: three}}}")
+    async with open_run(plan, dispatchers={"echo": make(limit=1)}) as run:
+        assert (await run.wait()).outcome is Outcome.SUCCESS
 
 
 def test_the_page_of_the_console_lists_every_key() -> None:

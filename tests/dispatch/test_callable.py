@@ -11,10 +11,10 @@ import pytest
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.core.state import Outcome
 from engine.dispatch.callable import CallableDispatcher
+from engine.dispatch.contract import RecordedOutput, attempt_at
 from engine.errors import PlanInvalid
 from engine.plan.model import Plan, Task
 from engine.session import open_run
-from tests.support.processes import RecordedOutput, attempt_at
 
 pytestmark = pytest.mark.anyio
 

@@ -7,10 +7,9 @@ import pytest
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch.base import Attempt, ConcurrencyLimit
+from engine.dispatch.contract import DispatcherContract, RecordedOutput, Subject, attempt_at
 from engine.dispatch.fake import Answer, FakeDispatcher
 from engine.plan.model import Task
-from tests.dispatch.contract import DispatcherContract, Subject
-from tests.support.processes import RecordedOutput, attempt_at
 
 pytestmark = pytest.mark.anyio
 
@@ -18,8 +17,8 @@ FAILED = AttemptOutcome(OutcomeKind.FAILED, "exit 2", 2)
 
 
 class TestContract(DispatcherContract):
-    @pytest.fixture
-    def subject(self) -> Subject:
+    @pytest.fixture(params=[None, 2], ids=["boundless", "two at once"])
+    def subject(self, request: pytest.FixtureRequest) -> Subject:
         async def handler(attempt: Attempt) -> Answer:
             if attempt.task.name == "failure":
                 return FAILED
@@ -28,7 +27,8 @@ class TestContract(DispatcherContract):
             return AttemptOutcome(OutcomeKind.SUCCESS)
 
         endless = Task(name="endless")
-        return Subject(FakeDispatcher(handler), Task(name="success"), Task(name="failure"), endless, endless)
+        fake = FakeDispatcher(handler, capacity=request.param)
+        return Subject(fake, Task(name="success"), Task(name="failure"), endless, endless)
 
 
 async def test_succeeds_by_default() -> None:

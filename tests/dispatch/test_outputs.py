@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch.base import Attempt
+from engine.dispatch.contract import RecordedOutput
 from engine.dispatch.outputs import KEY, SIZE_LIMIT, VALUE_LIMIT, OutputsInvalid, parse_outputs
 from engine.dispatch.process import ProcessDispatcher
 from engine.plan.model import Plan, Task
 from tests.support.commands import HASTY
-from tests.support.processes import RecordedOutput
 
 GOOD = {
     "": {},

@@ -14,11 +14,11 @@ import pytest
 
 from engine.core.inputs import AttemptOutcome, Now, OutcomeKind
 from engine.dispatch import running
+from engine.dispatch.contract import DispatcherContract, RecordedOutput, Subject, attempt_at
 from engine.dispatch.process import ProcessDispatcher
 from engine.identity import task_id
 from engine.logs import AttemptLog, attempt_log_path
 from engine.plan.model import Plan, Task
-from tests.dispatch.contract import DispatcherContract, Subject
 from tests.support.commands import (
     STUBBORN,
     open_descriptors,
@@ -28,11 +28,7 @@ from tests.support.commands import (
     without_native_spawn,
     without_pidfds,
 )
-from tests.support.processes import (
-    RecordedOutput,
-    attempt_at,
-    group_is_empty,
-)
+from tests.support.processes import group_is_empty
 
 pytestmark = pytest.mark.anyio
 

@@ -14,10 +14,10 @@ import pytest
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch.base import Attempt
+from engine.dispatch.contract import DispatcherContract, RecordedOutput, Subject
 from engine.dispatch.python import PythonDispatcher
 from engine.plan.model import Plan, Shutdown, Task
-from tests.dispatch.contract import DispatcherContract, Subject
-from tests.support.processes import RecordedOutput, become, group_is_empty, state
+from tests.support.processes import become, group_is_empty, state
 
 pytestmark = pytest.mark.anyio
 

@@ -7,10 +7,9 @@ import pytest
 import trio.testing
 
 from engine.core.inputs import OutcomeKind
+from engine.dispatch.contract import DispatcherContract, RecordedOutput, Subject, attempt_at
 from engine.dispatch.simulate import SimulateDispatcher
 from engine.plan.model import Simulation, Task
-from tests.dispatch.contract import DispatcherContract, Subject
-from tests.support.processes import RecordedOutput, attempt_at
 
 pytestmark = pytest.mark.anyio
 

@@ -14,6 +14,7 @@ import pytest
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch import spawn
+from engine.dispatch.contract import RecordedOutput, attempt_at
 from engine.dispatch.native import native_spawn
 from engine.dispatch.process import ProcessDispatcher
 from engine.plan.model import Plan, Simulation, Task
@@ -24,10 +25,6 @@ from tests.support.commands import (
     task_for,
     without_native_spawn,
     without_pidfds,
-)
-from tests.support.processes import (
-    RecordedOutput,
-    attempt_at,
 )
 
 pytestmark = pytest.mark.anyio

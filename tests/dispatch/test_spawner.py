@@ -12,11 +12,12 @@ import pytest
 
 from engine.core.inputs import AttemptOutcome
 from engine.dispatch import spawn
+from engine.dispatch.contract import RecordedOutput, attempt_at
 from engine.dispatch.process import ProcessDispatcher
 from engine.dispatch.readiness import Readiness, Signal
 from engine.dispatch.spawner import THREADS, Spawner
 from tests.support.commands import HASTY, STUBBORN, task_for, without_native_spawn
-from tests.support.processes import RecordedOutput, attempt_at, group_is_empty
+from tests.support.processes import group_is_empty
 
 pytestmark = pytest.mark.anyio
 

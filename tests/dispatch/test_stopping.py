@@ -13,6 +13,7 @@ import pytest
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch import group
+from engine.dispatch.contract import RecordedOutput, attempt_at
 from engine.dispatch.process import ProcessDispatcher
 from engine.plan.model import Shutdown
 from tests.support.commands import (
@@ -26,15 +27,7 @@ from tests.support.commands import (
     stop_when_up,
     task_for,
 )
-from tests.support.processes import (
-    RecordedOutput,
-    adopting_orphans,
-    attempt_at,
-    become,
-    end,
-    group_is_empty,
-    state,
-)
+from tests.support.processes import adopting_orphans, become, end, group_is_empty, state
 
 pytestmark = pytest.mark.anyio
 

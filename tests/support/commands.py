@@ -11,10 +11,11 @@ import pytest
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch import group, readiness, spawn
 from engine.dispatch.base import Attempt
+from engine.dispatch.contract import RecordedOutput, attempt_at
 from engine.dispatch.process import ProcessDispatcher
 from engine.dispatch.readiness import PortablePoller
 from engine.plan.model import Shutdown, Task
-from tests.support.processes import RecordedOutput, attempt_at, group_is_empty
+from tests.support.processes import group_is_empty
 
 PATIENT = Shutdown(grace=1000)
 HASTY = Shutdown(grace=0.02)

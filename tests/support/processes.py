@@ -1,4 +1,4 @@
-"""Looking at processes from outside, and an `Output` that can be waited for."""
+"""Looking at processes from outside."""
 
 from __future__ import annotations
 
@@ -10,55 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import anyio
-
-from engine.dispatch.base import Attempt
-from engine.plan.model import Plan, Task
-
-
-def attempt_at(task: Task, plan: Plan | None = None, *, index: int = 0, number: int = 1) -> Attempt:
-    return Attempt(plan or Plan(name="plan", tasks=(task,)), task, index, number, "run-1")
-
-
-class RecordedOutput:
-    """Keeps what an attempt tells, in `log` also in which order: ("started", where), ("write", data), ..."""
-
-    def __init__(self) -> None:
-        self.log: list[tuple[str, bytes | str]] = []
-        self.data = bytearray()
-        self.where = ""
-        self._changed = anyio.Event()
-
-    def started(self, where: str = "") -> None:
-        self.where = where
-        self._note("started", where)
-
-    def write(self, data: bytes) -> None:
-        self.data += data
-        self._note("write", data)
-
-    def heartbeat(self) -> None:
-        self._note("heartbeat", "")
-
-    @property
-    def pid(self) -> int:
-        return int(self.where.removeprefix("pid "))
-
-    @property
-    def calls(self) -> list[str]:
-        return [name for name, _ in self.log]
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Return once the condition holds; it is looked at whenever something is told."""
-        while not condition():
-            self._changed = anyio.Event()
-            await self._changed.wait()
-
-    async def says(self, text: bytes) -> None:
-        await self.until(lambda: text in self.data)
-
-    def _note(self, name: str, detail: bytes | str) -> None:
-        self.log.append((name, detail))
-        self._changed.set()
 
 
 async def become(condition: Callable[[], bool]) -> None:
