@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from engine.core.inputs import AttemptFinished, AttemptOutcome, AttemptStarted, Input
 from engine.errors import Fault, PlanInvalid
 from engine.plan.model import Plan
+from engine.plan.references import Kind, MalformedReference, Reference, parse
 from engine.plan.spelling import quoted
 
 MASK: Final = "***"
@@ -97,9 +98,7 @@ class Mask:
     def input(self, given: Input) -> Input:
         """The same command or report with its texts masked: the core never hears of a secret."""
         if isinstance(given, AttemptFinished):
-            outcome = given.outcome
-            outputs = outcome.outputs and {key: self.text(value) for key, value in outcome.outputs.items()}
-            return _changed(given, outcome=_changed(outcome, error=self.text(outcome.error), outputs=outputs))
+            return _changed(given, outcome=self._outcome(given.outcome))
         if isinstance(given, AttemptStarted):
             return _changed(given, where=self.text(given.where))
         reason = getattr(given, "reason", None)
@@ -129,33 +128,65 @@ class MaskedStream:
 def mask_for(plan: Plan, environment: Mapping[str, str]) -> Mask | None:
     """The mask for the plan's `secrets`: names of environment variables. None if none of them is set.
 
-    Raises `PlanInvalid` for a value that is too short to be masked, and for a plan in which the value of a
-    secret stands: plans are kept and shown, so it would be no secret.
+    A variable may have a value of its own in the plan or in a task, taken from another one of the
+    environment. Raises `PlanInvalid` for a value that is too short to be masked, for one that comes from
+    elsewhere than the environment, and for a plan in which the value of a secret stands: plans are kept and
+    shown, so it would be no secret.
     """
-    values = {name: environment[name] for name in plan.secrets if environment.get(name)}
     where = plan.source or plan.name
-    faults = [
-        Fault(where, 0, 0, f"the value of the secret {name} is too short to be masked")
-        for name, value in values.items()
-        if len(value) < SHORTEST
-    ]
+    faults: list[Fault] = []
+    values = {(name, environment[name]) for name in plan.secrets if environment.get(name)}
+    for line, name, text in _set_in(plan):
+        value = _from_environment(text, environment)
+        if value is None:
+            message = f"the secret {name} must come from the environment, as in ${{{{ env.{name} }}}}"
+            faults.append(Fault(where, line, int(line > 0), message))
+        elif value:
+            values.add((name, value))
+    for name, value in sorted(values):
+        if len(value) < SHORTEST:
+            message = f"the value of the secret {name} is too short to be masked"
+            faults.append(Fault(where, 0, 0, message))
     if faults:
         raise PlanInvalid(faults)
     if not values:
         return None
-    mask = Mask(values.values())
+    mask = Mask(value for _, value in values)
     if mask.data(document := msgspec.json.encode(plan)) != document:
         raise PlanInvalid(list(_exposed(plan, values)))
     return mask
 
 
-def _exposed(plan: Plan, values: Mapping[str, str]) -> Iterator[Fault]:
-    masks = {name: Mask([value]) for name, value in values.items()}
+def _set_in(plan: Plan) -> Iterator[tuple[int, str, str]]:
+    """Where the plan itself sets a variable that is to be secret: line, name, and the text it is set to."""
+    scopes = [(0, plan.env), *((plan.tasks[each.task].line, each.env) for each in plan.subplans)]
+    for line, variables in [*scopes, *((task.line, task.env or {}) for task in plan.tasks)]:
+        for name in plan.secrets:
+            if name in variables:
+                yield line, name, variables[name]
+
+
+def _from_environment(text: str, environment: Mapping[str, str]) -> str | None:
+    """The value of a text that is made of variables of the environment; None if it is not."""
+    try:
+        parts = parse(text)
+    except MalformedReference:
+        return None
+    value = ""
+    for part in parts:
+        if not isinstance(part, Reference) or part.kind is not Kind.ENV:
+            return None
+        value += environment.get(part.name, "")
+    return value
+
+
+def _exposed(plan: Plan, values: Iterable[tuple[str, str]]) -> Iterator[Fault]:
+    masks = [(name, Mask([value])) for name, value in sorted(values)]
     whole = {name: value for name, value in msgspec.to_builtins(plan).items() if name != "tasks"}
     parts = [(0, "", whole), *((task.line, f"task {quoted(task.name)}: ", task) for task in plan.tasks)]
     for line, prefix, part in parts:
         for key, text in _texts(msgspec.to_builtins(part), ""):
-            for name, mask in masks.items():
+            for name, mask in masks:
                 if mask.hides(text):
                     message = f"{prefix}{key} holds the value of the secret {name}: use ${{{{ env.{name} }}}}"
                     yield Fault(plan.source or plan.name, line, int(line > 0), mask.text(message))

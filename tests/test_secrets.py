@@ -109,10 +109,12 @@ def test_bytes_that_are_no_text_pass() -> None:
         ),
         (
             AttemptFinished(
-                index=0, attempt=1, outcome=AttemptOutcome(OutcomeKind.SUCCESS, outputs={"key": "hunter22"})
+                index=0,
+                attempt=1,
+                outcome=AttemptOutcome(OutcomeKind.SUCCESS, outputs={"key": "hunter22", "a": "b"}),
             ),
             AttemptFinished(
-                index=0, attempt=1, outcome=AttemptOutcome(OutcomeKind.SUCCESS, outputs={"key": "***"})
+                index=0, attempt=1, outcome=AttemptOutcome(OutcomeKind.SUCCESS, outputs={"a": "b"})
             ),
         ),
         (
@@ -160,6 +162,28 @@ class TestPlan:
             "plan: env.A holds the value of the secret TOKEN: use ${{ env.TOKEN }}",
             "plan:4:1: task 'a': run holds the value of the secret TOKEN: use ${{ env.TOKEN }}",
         ]
+
+    def test_a_plan_may_give_it_the_value_of_another_variable(self) -> None:
+        plan = parse_plan(
+            "secrets: [TOKEN]\nenv: {TOKEN: '${{ env.CI_TOKEN }}'}\n"
+            "tasks: {a: {run: make}, b: {run: make, env: {TOKEN: '${{ env.OTHER }}${{ env.MORE }}'}}}"
+        )
+        environment = {"TOKEN": "hunter22", "CI_TOKEN": "swordfish", "OTHER": "open", "MORE": "sesame"}
+        mask = mask_for(plan, environment)
+        assert mask is not None
+        assert mask.text("hunter22 swordfish opensesame") == f"{MASK} {MASK} {MASK}"
+
+    @pytest.mark.parametrize("value", ["hunter22", "x${{ env.A }}", "${{ params.p }}"])
+    def test_it_comes_from_nowhere_else(self, value: str) -> None:
+        plan = parse_plan(
+            {
+                "secrets": ["TOKEN"],
+                "params": {"p": "hunter22"},
+                "tasks": {"a": {"run": "make", "env": {"TOKEN": value}}},
+            }
+        )
+        with pytest.raises(PlanInvalid, match="the secret TOKEN must come from the environment"):
+            mask_for(plan, {"A": "abc"})
 
     def test_so_is_one_whose_task_is_called_so_and_still_it_is_not_shown(self) -> None:
         plan = parse_plan("secrets: [TOKEN]\ntasks: {hunter22: {run: make}}")

@@ -23,8 +23,17 @@ TASKS = {
     "last words": 'echo "refused: $TOKEN" >&2; exit 3',
     "spelled": 'printf \'%s\' "$TOKEN" | base64; printf \'{"token": "%s"}\' "$TOKEN"',
     "at the end": "printf %s $TOKEN",
-    "reference": "echo ${TOKEN}${TOKEN}",
+    "reference": "echo ${TOKEN}${TOKEN} '${{ env.TOKEN }}'",
+    "output": 'echo "token=$TOKEN" >> "$PLANDECK_OUTPUT"; echo "other=fine" >> "$PLANDECK_OUTPUT"',
 }
+
+MODULE = """
+import os
+
+def tell(token):
+    print("python has", token)
+    raise ValueError("no entry with " + os.environ["TOKEN"])
+"""
 
 
 def plandeck(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -41,10 +50,20 @@ def plandeck(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def plan(tmp_path: Path) -> Path:
     path = tmp_path / "plan.json"
-    tasks = {name: {"run": run} for name, run in TASKS.items()}
+    (tmp_path / "telling.py").write_text(MODULE)
+    tasks: dict[str, object] = {name: {"run": run} for name, run in TASKS.items()}
+    tasks["python"] = {"python": "telling:tell", "with": {"token": "${{ env.TOKEN }}"}}
+    tasks["taken"] = {"run": "echo ${{ tasks.output.outputs.other }}", "needs": ["output"]}
+    tasks["kept back"] = {"run": "echo ${{ tasks.output.outputs.token }}", "needs": ["output"]}
     path.write_text(
         json.dumps(
-            {"secrets": ["TOKEN"], "failure_mode": "continue_on_error", "max_parallel": 8, "tasks": tasks}
+            {
+                "secrets": ["TOKEN"],
+                "failure_mode": "continue_on_error",
+                "max_parallel": 8,
+                "tasks": tasks,
+                "hooks": {"failure": 'cat; echo "hook: $TOKEN"; env'},
+            }
         )
     )
     return path
@@ -59,18 +78,23 @@ def exposed(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("form", ["--plain", "--json"])
 def test_it_is_neither_kept_nor_printed(tmp_path: Path, plan: Path, form: str) -> None:
-    run = plandeck(tmp_path, "run", str(plan), form)
+    run = plandeck(tmp_path, "run", str(plan), form, "-v")
     assert run.returncode == 1, run.stderr
     printed = [run, plandeck(tmp_path, "show", "last"), plandeck(tmp_path, "show", "last", "--json")]
-    printed += [plandeck(tmp_path, "logs", "last", task) for task in TASKS]
+    names = [*TASKS, "python"]
+    printed += [plandeck(tmp_path, "logs", "last", task) for task in names]
     for command in printed:
         assert SECRET[:12] not in command.stdout + command.stderr
     assert exposed(tmp_path / "state") == []
-    logs = {task: command.stdout for task, command in zip(TASKS, printed[3:], strict=True)}
+    logs = {task: command.stdout for task, command in zip(names, printed[3:], strict=True)}
     assert logs["whole"] == f"token is {MASK}\n"
     assert logs["cut"] == f"{MASK}\n"
     assert logs["grandchild"] == f"{MASK}\n"
-    assert logs["reference"] == f"{MASK}{MASK}\n"
+    assert logs["reference"] == f"{MASK}{MASK} {MASK}\n"
+    assert logs["output"] == "plandeck: the output token holds a secret and is not passed on\n"
+    assert f"python has {MASK}\n" in logs["python"]
+    assert f"no entry with {MASK}" in printed[1].stdout
+    assert "'output' has left no output 'token'" in printed[1].stdout
     assert logs["at the end"].strip() == MASK
     assert f"refused: {MASK}" in printed[1].stdout
 
