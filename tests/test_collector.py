@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.collector import collector_paused
+from engine.collector import collector_paused, put_off_collector, settle_collector
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +37,27 @@ def test_who_has_switched_it_off_keeps_it_off() -> None:
     with collector_paused():
         pass
     assert not gc.isenabled()
+
+
+@pytest.fixture
+def thresholds() -> Iterator[tuple[int, int, int]]:
+    before = gc.get_threshold()
+    yield before
+    gc.unfreeze()
+    gc.set_threshold(*before)
+
+
+def test_what_a_start_has_made_is_not_looked_at_again(thresholds: tuple[int, int, int]) -> None:
+    put_off_collector()
+    collections = [generation["collections"] for generation in gc.get_stats()]
+    made = [[number] for number in range(10 * thresholds[0])]
+    assert [generation["collections"] for generation in gc.get_stats()] == collections
+    settle_collector()
+    assert gc.get_threshold() == thresholds
+    assert gc.get_freeze_count() >= len(made)
+
+
+def test_a_process_that_has_not_put_it_off_is_left_alone(thresholds: tuple[int, int, int]) -> None:
+    frozen = gc.get_freeze_count()
+    settle_collector()
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (thresholds, frozen)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from typing import Final
 
+from engine.collector import put_off_collector
+
 GUARDED: Final = ("run", "demo", "resume", "retry")
 """The commands that start processes, which shall not outlive them."""
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    put_off_collector()
     arguments = sys.argv[1:]
     if arguments[:1] and arguments[0] in GUARDED:
         from engine.host.launcher import launch

@@ -14,6 +14,7 @@ from textual.command import Provider
 from textual.theme import Theme
 from textual.widgets import Input
 
+from engine.collector import settle_collector
 from engine.settings.model import When
 from tui.canvas import Canvas
 from tui.keymap import Place, bindings, effective
@@ -68,6 +69,9 @@ class PlandeckApp(OneKeyAtATime[str], TerminalApp[str], inherit_bindings=False):
             fault, more = faults[0], f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
             words = f"{Path(fault.file).name}:{fault.line}: {cut(fault.message, 120)}{more}"
             self.notify(words, severity="warning", markup=False)
+
+    def on_ready(self) -> None:
+        self.call_after_refresh(settle_collector)
 
     # ── looks ───────────────────────────────────────────────────────────────────────────────────
 

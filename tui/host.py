@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import anyio
 from anyio.abc import TaskGroup
 
+from engine.collector import settle_collector
 from engine.core.inputs import CancelPlan, Command, DrainPlan
 from engine.core.state import Outcome, RunPhase
 from engine.dispatch.base import TaskDispatcher
@@ -158,6 +159,8 @@ class _Hosting:
                 group.start_soon(self._notice_faults)
                 self._companions.start(group)
                 await self._serve(group)
+                if not self._request.console:  # which has more to load
+                    settle_collector()
                 for command in self._request.first:
                     await self._run.send(command)
                 if self._request.detach:

@@ -26,12 +26,15 @@ def load(
     """
     from engine.errors import PlanInvalid, SettingsInvalid
     from engine.plan.document import ProfileSection
+    from engine.plan.levels import NOTHING
     from engine.plan.load import load_plan
     from engine.settings.levels import levels_in
     from engine.settings.reader import read_settings
     from engine.view.text import one_line
 
-    command_line = ProfileSection(max_parallel=max_parallel, failure_mode=failure_mode, executor=executor)
+    given = {"max_parallel": max_parallel, "failure_mode": failure_mode, "executor": executor}
+    given = {name: value for name, value in given.items() if value is not None}
+    command_line = ProfileSection.model_validate(given) if given else NOTHING
     try:
         return load_plan(path, params=params, levels=levels_in(read_settings(), command_line))
     except (PlanInvalid, SettingsInvalid) as invalid:

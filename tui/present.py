@@ -6,7 +6,7 @@ or a terminal without Unicode changes all of them alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rich.cells import cell_len
@@ -175,6 +175,13 @@ def look_of(widget: Widget) -> Look:
     """The look of the app that the widget is in; the default one in an app that has none."""
     look = getattr(widget.app, "look", None)
     return look if isinstance(look, Look) else PLAIN_LOOK
+
+
+def widest(texts: Sequence[str]) -> int:
+    """The cells that the widest of these printable texts takes; 0 if there are none."""
+    # nearly all plans are in ASCII, where a character is a cell, and this is asked of every task at once
+    measure = len if all(map(str.isascii, texts)) else cell_len
+    return max(map(measure, texts), default=0)
 
 
 def cut(text: str, width: int, ellipsis: str = "…") -> str:

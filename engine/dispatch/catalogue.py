@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, Final
 
 from engine.dispatch.base import TaskDispatcher
@@ -37,6 +36,8 @@ def make_dispatcher(name: str, options: Mapping[str, Any]) -> TaskDispatcher | N
 
 
 def _factory(kind: str) -> Any:
+    from importlib.metadata import entry_points  # with the parsers of e-mail, for plans that name another
+
     for entry in entry_points(group=GROUP, name=kind):
         return entry.load()
     if kind not in _BUILT_IN:

@@ -23,7 +23,7 @@ TASK: Final = "task"
 GLOBAL: Final = "global"
 BUILT_IN: Final = "built-in"
 
-NOTHING: Final = ProfileSection()
+NOTHING: Final = ProfileSection.model_construct()  # there is nothing to check, so no checks need be built
 
 _PLAN_WIDE: Final = tuple(
     name for name in ProfileSection.model_fields if name not in DefaultsSection.model_fields

@@ -32,6 +32,8 @@ def _checked(file: SettingsFile, path: tuple[str, ...], given: Any, faults: list
     if not isinstance(given, dict):
         faults.append(file.fault(path, f"{path[-1]} must be a table"))
         return NOTHING
+    if not given:  # as with most users: then no checks need be built
+        return NOTHING
     try:
         return ProfileSection.model_validate(given)
     except ValidationError as invalid:

@@ -44,6 +44,7 @@ from engine.view import reasons
 from engine.view.pace import Pace
 from engine.view.scope_view import ScopeViews
 from engine.view.task_view import TaskView
+from engine.view.text import one_line
 
 __all__ = ["AUDIT_LIMIT", "Changes", "RunView", "TaskView"]
 
@@ -228,6 +229,11 @@ class RunView:
     def health_course(self) -> list[float]:
         """The last healths, oldest first, at most `COURSE_LIMIT`; one for each change."""
         return list(self._course)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """What the tasks are called, each on one printable line."""
+        return [one_line(task.name) or ascii(task.name) for task in self.tasks]
 
     @cached_property
     def ranks(self) -> list[int]:

@@ -15,7 +15,7 @@ from engine.view.run_view import Changes, RunView
 from tests.support.events import EventFactory
 from tests.support.run import plan_of
 from tui.keymap import effective
-from tui.present import Look
+from tui.present import Look, widest
 from tui.widgets.alert import Alert
 from tui.widgets.footer import Footer, Offer
 from tui.widgets.gauge import Gauge
@@ -306,3 +306,10 @@ def test_what_makes_no_sense_now_is_dimmed() -> None:
     styles = {segment.text.strip(): segment.style for segment in footer.draw(LOOK, 80)}
     assert styles["r"] == LOOK.key
     assert styles["x"] == styles["cancel"] == LOOK.line
+
+
+@pytest.mark.parametrize(
+    ("names", "cells"), [([], 0), (["build", "unit"], 5), (["build", "日本語"], 6), (["e\u0301té!", "a"], 4)]
+)
+def test_the_widest_is_measured_in_cells(names: list[str], cells: int) -> None:
+    assert widest(names) == cells

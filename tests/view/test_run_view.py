@@ -466,3 +466,9 @@ def test_a_release_that_failed_once_is_seen_through_to_its_end() -> None:
     view.apply(events)
     assert [len(task.attempts) for task in view.tasks] == [1, 2, 3, 1, 1, 0]
     assert view.tasks[3].tolerated
+
+
+def test_every_task_has_a_name_that_can_be_printed() -> None:
+    tasks = tuple(Task(name=name) for name in ("build", "a\x1b[31mb\u200b", "\u200b"))
+    plan = Plan(name="names", tasks=tasks)
+    assert RunView(Graph(plan), "run").names == ["build", "ab", "'\\u200b'"]

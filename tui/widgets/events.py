@@ -21,7 +21,7 @@ from engine.view.audit import is_steering, is_trouble
 from engine.view.run_view import Changes, RunView
 from engine.view.text import one_line
 from tui.keymap import Place, bindings
-from tui.present import Look
+from tui.present import Look, widest
 from tui.sayings import of_plan, of_task
 from tui.widgets.lines import LinePane
 
@@ -115,8 +115,7 @@ class EventsPane(LinePane[Entry]):
 
     def _adopt(self, view: RunView) -> None:
         self.view = view
-        names = max((cell_len(one_line(task.name)) for task in view.tasks), default=0)
-        self._name_width = min(NAME_MOST, names)
+        self._name_width = min(NAME_MOST, widest(view.names))
         self._relist()
 
     def rebind(self, view: RunView) -> None:

@@ -18,7 +18,7 @@ from engine.view.task_view import TaskView
 from engine.view.text import one_line
 from engine.view.timing import DAY, HOUR, short
 from tui.keymap import Place, bindings
-from tui.present import Look, clock
+from tui.present import Look, clock, widest
 from tui.widgets.task_pane import TaskPane
 
 URGENCY: Final[dict[TaskState, int]] = {
@@ -163,7 +163,7 @@ class TaskTable(TaskPane[Row]):
 
     def adopt_view(self) -> None:
         self._folded_names = [name.casefold() for name in self.names]
-        self._longest = max(map(cell_len, self.names), default=0)
+        self._longest = widest(self.names)
         most = max((task.retry_limit for task in self.view.tasks), default=0) + 1
         self._tries_width = 2 * len(str(most)) + 1
         self.layout_columns()

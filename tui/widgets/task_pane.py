@@ -13,7 +13,6 @@ from textual.message import Message
 
 from engine.core.state import RunPhase, TaskState
 from engine.view.run_view import Changes, RunView
-from engine.view.text import one_line
 from tui.keymap import Place, bindings
 from tui.present import Look
 from tui.widgets.lines import LinePane, Shown
@@ -121,7 +120,7 @@ class TaskPane(LinePane[Shown]):
 
     def _adopt(self, view: RunView) -> None:
         self.view = view
-        self.names = [one_line(task.name) or ascii(task.name) for task in view.tasks]
+        self.names = view.names
         self.adopt_view()
         self.rearrange()
 

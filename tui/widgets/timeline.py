@@ -16,7 +16,7 @@ from engine.view.forecast import Forecast
 from engine.view.run_view import Changes, RunView
 from engine.view.timing import clock
 from tui.keymap import Place, bindings
-from tui.present import Look
+from tui.present import Look, widest
 from tui.widgets.axis import Axis
 from tui.widgets.task_pane import TaskPane
 
@@ -93,7 +93,7 @@ class Timeline(TaskPane[Bar]):
     # ── which lines ─────────────────────────────────────────────────────────────────────────────
 
     def adopt_view(self) -> None:
-        self._longest = max(map(cell_len, self.names), default=NAME_LEAST)
+        self._longest = widest(self.names) if self.names else NAME_LEAST
         self._is_started = bytearray(len(self.view.tasks))
         self._started = []
         self._take_started(range(len(self.view.tasks)))
