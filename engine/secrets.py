@@ -29,6 +29,9 @@ places of the blots tell what it was."""
 LINE: Final = 8
 """Characters that one line of a longer secret must have to be masked by itself."""
 
+_INNER: Final = frozenset({"tasks", "subplans"})
+"""The fields of a plan in which every part may stand in a file of its own."""
+
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
@@ -136,11 +139,11 @@ def mask_for(plan: Plan, environment: Mapping[str, str]) -> Mask | None:
     where = plan.source or plan.name
     faults: list[Fault] = []
     values = {(name, environment[name]) for name in plan.secrets if environment.get(name)}
-    for line, name, text in _set_in(plan):
+    for file, line, name, text in _set_in(plan):
         value = _from_environment(text, environment)
         if value is None:
             message = f"the secret {name} must come from the environment, as in ${{{{ env.{name} }}}}"
-            faults.append(Fault(where, line, int(line > 0), message))
+            faults.append(Fault(file, line, int(line > 0), message))
         elif value:
             values.add((name, value))
     for name, value in sorted(values):
@@ -157,13 +160,16 @@ def mask_for(plan: Plan, environment: Mapping[str, str]) -> Mask | None:
     return mask
 
 
-def _set_in(plan: Plan) -> Iterator[tuple[int, str, str]]:
-    """Where the plan itself sets a variable that is to be secret: line, name, and the text it is set to."""
-    scopes = [(0, plan.env), *((plan.tasks[each.task].line, each.env) for each in plan.subplans)]
-    for line, variables in [*scopes, *((task.line, task.env or {}) for task in plan.tasks)]:
+def _set_in(plan: Plan) -> Iterator[tuple[str, int, str, str]]:
+    """Where the plan itself sets a variable that is to be secret: file, line, name, and the text it is set
+    to."""
+    where = plan.source or plan.name
+    scopes = [(where, 0, plan.env), *((each.source or where, 0, each.env) for each in plan.subplans)]
+    tasks = ((plan.file_of(task), task.line, task.env or {}) for task in plan.tasks)
+    for file, line, variables in (*scopes, *tasks):
         for name in plan.secrets:
             if name in variables:
-                yield line, name, variables[name]
+                yield file, line, name, variables[name]
 
 
 def _from_environment(text: str, environment: Mapping[str, str]) -> str | None:
@@ -182,14 +188,26 @@ def _from_environment(text: str, environment: Mapping[str, str]) -> str | None:
 
 def _exposed(plan: Plan, values: Iterable[tuple[str, str]]) -> Iterator[Fault]:
     masks = [(name, Mask([value])) for name, value in sorted(values)]
-    whole = {name: value for name, value in msgspec.to_builtins(plan).items() if name != "tasks"}
-    parts = [(0, "", whole), *((task.line, f"task {quoted(task.name)}: ", task) for task in plan.tasks)]
-    for line, prefix, part in parts:
+    for file, line, prefix, part in _parts(plan):
         for key, text in _texts(msgspec.to_builtins(part), ""):
             for name, mask in masks:
                 if mask.hides(text):
                     message = f"{prefix}{key} holds the value of the secret {name}: use ${{{{ env.{name} }}}}"
-                    yield Fault(plan.source or plan.name, line, int(line > 0), mask.text(message))
+                    yield Fault(file, line, int(line > 0), mask.text(message))
+
+
+def _parts(plan: Plan) -> Iterator[tuple[str, int, str, object]]:
+    """The file, the line, what to call it and the part itself, of every part of a plan."""
+    where = plan.source or plan.name
+    yield where, 0, "", {key: value for key, value in msgspec.to_builtins(plan).items() if key not in _INNER}
+    for subplan in plan.subplans:
+        prefix = f"subplan {quoted(subplan.name)}: "
+        parent = plan.tasks[subplan.task]
+        # what it is given stands where the subplan is called
+        yield plan.file_of(parent), parent.line, prefix, {"params": subplan.params}
+        yield subplan.source or where, 0, prefix, replace(subplan, params={})
+    for task in plan.tasks:
+        yield plan.file_of(task), task.line, f"task {quoted(task.name)}: ", task
 
 
 def _texts(value: object, place: str) -> Iterator[tuple[str, str]]:

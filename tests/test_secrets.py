@@ -6,6 +6,7 @@ import base64
 import json
 import shlex
 from itertools import pairwise
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -21,7 +22,7 @@ from engine.core.inputs import (
     OutcomeKind,
 )
 from engine.errors import PlanInvalid
-from engine.plan.load import parse_plan
+from engine.plan.load import load_plan, parse_plan
 from engine.secrets import MASK, Mask, MaskedStream, mask_for
 
 SECRET = 'pa\'ss "wörd"/+&%$\\'  # awkward in every spelling
@@ -184,6 +185,33 @@ class TestPlan:
         )
         with pytest.raises(PlanInvalid, match="the secret TOKEN must come from the environment"):
             mask_for(plan, {"A": "abc"})
+
+    def test_what_holds_it_inside_of_a_subplan_is_told_with_its_own_file(self, tmp_path: Path) -> None:
+        outer = "secrets: [TOKEN]\ntasks:\n  roll:\n    plan: inner.yaml\n    with: {key: hunter22}\n"
+        inner = "params: {key: {}}\nenv: {A: hunter22}\ntasks:\n  go:\n    run: [login, hunter22]\n"
+        (tmp_path / "outer.yaml").write_text(outer)
+        (tmp_path / "inner.yaml").write_text(inner)
+        plan = load_plan(str(tmp_path / "outer.yaml"))
+        with pytest.raises(PlanInvalid) as refused:
+            mask_for(plan, {"TOKEN": "hunter22"})
+        told = [str(fault).removeprefix(f"{tmp_path}/") for fault in refused.value.faults]
+        assert [fault.partition(" holds")[0] for fault in told] == [
+            "inner.yaml: subplan 'roll': env.A",
+            "inner.yaml:4:1: task 'roll/go': run",
+            "outer.yaml:3:1: subplan 'roll': params.key",
+        ]
+
+    def test_where_it_comes_from_elsewhere_is_told_with_the_file(self, tmp_path: Path) -> None:
+        (tmp_path / "outer.yaml").write_text("secrets: [TOKEN]\ntasks: {roll: {plan: inner.yaml}}\n")
+        (tmp_path / "inner.yaml").write_text(
+            "env: {TOKEN: shared}\ntasks:\n  go: {run: make, env: {TOKEN: mine}}\n"
+        )
+        with pytest.raises(PlanInvalid) as refused:
+            mask_for(load_plan(str(tmp_path / "outer.yaml")), {})
+        assert [str(fault).partition(": ")[0] for fault in refused.value.faults] == [
+            f"{tmp_path}/inner.yaml",
+            f"{tmp_path}/inner.yaml:3:1",
+        ]
 
     def test_so_is_one_whose_task_is_called_so_and_still_it_is_not_shown(self) -> None:
         plan = parse_plan("secrets: [TOKEN]\ntasks: {hunter22: {run: make}}")

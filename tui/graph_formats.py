@@ -176,7 +176,7 @@ def _needs_texts(graph: Graph, task: Task, sizes: Mapping[str | None, int]) -> I
 
 def _work(task: Task, plan: Plan) -> Iterator[str]:
     """What the task would do, and its limits. The directory of its own plan goes without saying."""
-    home = plan.subplans[task.scope - 1].directory if task.scope else plan.directory
+    home = plan.scope_of(task).directory
     if task.plan is not None:
         yield f"plan {task.plan}"
     elif task.python is not None:

@@ -46,7 +46,7 @@ class CallableDispatcher:
                     continue
                 except TypeError as error:
                     message = f"task {quoted(task.name)}: {task.python}{signature}: {error}"
-                    faults.append(Fault(plan.source or plan.name, task.line, int(task.line > 0), message))
+                    faults.append(Fault(plan.file_of(task), task.line, int(task.line > 0), message))
         return faults
 
     async def run(self, attempt: Attempt, output: Output) -> AttemptOutcome:

@@ -26,7 +26,7 @@ from engine.dispatch.running import PATIENT, Haste, RunningProcess
 from engine.dispatch.spawn import Child, Environment, SpawnFailed
 from engine.dispatch.spawner import Spawner
 from engine.errors import Fault
-from engine.plan.model import Plan, Shutdown, Subplan, Task
+from engine.plan.model import Plan, Shutdown, Task
 from engine.plan.spelling import quoted
 from engine.view.text import one_line, plain
 
@@ -293,13 +293,9 @@ class _Kept(_Nobody):
 
 
 def _kind(plan: Plan, task: Task) -> _Kind:
-    folder = _scope(plan, task).directory
+    folder = plan.scope_of(task).directory
     interpreter = task.interpreter or sys.executable
     return _Kind(interpreter, folder)
-
-
-def _scope(plan: Plan, task: Task) -> Plan | Subplan:
-    return plan.subplans[task.scope - 1] if task.scope else plan
 
 
 def _call(attempt: Attempt, own: dict[bytes, bytes]) -> dict[str, Any]:
@@ -308,7 +304,7 @@ def _call(attempt: Attempt, own: dict[bytes, bytes]) -> dict[str, Any]:
         "call": task.python,
         "arguments": task.arguments or {},
         "environment": {os.fsdecode(name): os.fsdecode(value) for name, value in own.items()},
-        "directory": task.working_dir or _scope(attempt.plan, task).directory,
+        "directory": task.working_dir or attempt.plan.scope_of(task).directory,
     }
 
 
@@ -320,5 +316,5 @@ def _outcome(answer: dict[str, Any]) -> AttemptOutcome:
 
 
 def _fault(plan: Plan, task: Task, why: str) -> Fault:
-    source = _scope(plan, task).source or plan.name
-    return Fault(source, task.line, int(task.line > 0), f"task {quoted(task.name)}: {one_line(why)}")
+    message = f"task {quoted(task.name)}: {one_line(why)}"
+    return Fault(plan.file_of(task), task.line, int(task.line > 0), message)

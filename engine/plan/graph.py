@@ -186,5 +186,5 @@ def _faults(plan: Plan) -> list[Fault]:
     for index, _, message in find_tangles(names, needs):
         line = tasks[index].line
         text = message if line else f"task {quoted(names[index])}: {message}"
-        faults.append(Fault(plan.source or plan.name, line, 1 if line else 0, text))
+        faults.append(Fault(plan.file_of(tasks[index]), line, 1 if line else 0, text))
     return faults

@@ -186,3 +186,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     secrets: tuple[str, ...] = ()
     subplans: tuple[Subplan, ...] = ()
     hooks: Hooks = NO_HOOKS
+
+    def scope_of(self, task: Task) -> Plan | Subplan:
+        """The plan within the run that a task belongs to."""
+        return self.subplans[task.scope - 1] if task.scope else self
+
+    def file_of(self, task: Task) -> str:
+        """What `Task.line` is a line of; the name of the plan where there is no file."""
+        return self.scope_of(task).source or self.name

@@ -13,7 +13,7 @@ from engine.core.state import Outcome
 from engine.dispatch.callable import CallableDispatcher
 from engine.dispatch.contract import RecordedOutput, attempt_at
 from engine.errors import PlanInvalid
-from engine.plan.model import Plan, Task
+from engine.plan.model import Plan, Subplan, Task
 from engine.session import open_run
 
 pytestmark = pytest.mark.anyio
@@ -98,6 +98,20 @@ async def test_arguments_are_checked_before_the_run_begins(tmp_path: Path) -> No
     with pytest.raises(PlanInvalid, match=r"task 'a': answer.*unexpected keyword argument 'qestion'"):
         async with open_run(plan, directory=tmp_path, callables=CALLABLES):
             pytest.fail("it has begun")
+
+
+async def test_what_does_not_fit_inside_of_a_subplan_is_told_with_its_file() -> None:
+    plan = Plan(
+        name="p",
+        source="outer.yaml",
+        tasks=(
+            Task(name="roll", plan="inner.yaml"),
+            Task(name="roll/a", python="answer", arguments={"qestion": "?"}, scope=1, line=7),
+        ),
+        subplans=(Subplan(name="roll", task=0, parent=0, source="inner.yaml"),),
+    )
+    (fault,) = CallableDispatcher(CALLABLES).check(plan)
+    assert str(fault).startswith("inner.yaml:7:1: task 'roll/a': answer")
 
 
 async def test_an_application_runs_its_own_functions(tmp_path: Path) -> None:
