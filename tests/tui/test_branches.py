@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from engine.core.state import TaskState
 from engine.plan.graph import Graph
@@ -140,22 +142,28 @@ def test_every_task_is_shown_once_or_counted_in_a_fold_and_none_that_is_urgent_i
     needs = [
         data.draw(st.lists(st.integers(0, i - 1), unique=True, max_size=3)) if i else [] for i in range(count)
     ]
+    groups: list[str | None] = [None] * count
+    for i in range(1, count):
+        if data.draw(st.booleans()):  # one more of the matrix that the task before belongs to
+            needs[i], groups[i - 1] = needs[i - 1], groups[i - 1] or f"g{i}"
+            groups[i] = groups[i - 1]
     tasks = [
-        Task(name=str(i), run="true", needs=tuple(Need(str(need)) for need in row))
+        Task(name=str(i), run="true", needs=tuple(Need(str(need)) for need in row), group=groups[i])
         for i, row in enumerate(needs)
     ]
     branches = Branches(Graph(Plan(name="p", tasks=tuple(tasks))))
+    nodes = range(len(branches.order))
     states = [TaskState.PENDING] * count
     for _ in range(data.draw(st.integers(0, 20))):
         index = data.draw(st.integers(0, count - 1))
-        quiet_before = {i for i in range(count) if branches.has_branch(i) and branches.is_quiet(i)}
+        quiet_before = {i for i in nodes if branches.has_branch(i) and branches.is_quiet(i)}
         states[index] = data.draw(st.sampled_from(TaskState))
         told = branches.enter(index, states[index])
-        quiet_after = {i for i in range(count) if branches.has_branch(i) and branches.is_quiet(i)}
+        quiet_after = {i for i in nodes if branches.has_branch(i) and branches.is_quiet(i)}
         assert told == (quiet_before != quiet_after)
-    for index in data.draw(st.lists(st.integers(0, count - 1), max_size=5)):
+    for index in data.draw(st.lists(st.sampled_from(nodes), max_size=5)):
         branches.fold(index, data.draw(st.booleans()))
-    keep = data.draw(st.none() | st.integers(0, count - 1))
+    keep = data.draw(st.none() | st.sampled_from(nodes))
     shown = branches.rows(automatic=data.draw(st.booleans()), keep=keep)
 
     assert len(shown) == len(set(shown))
@@ -164,10 +172,13 @@ def test_every_task_is_shown_once_or_counted_in_a_fold_and_none_that_is_urgent_i
     folded = [index for index in shown if branches.is_folded(index)]
     assert sum(n for index in folded for _, n in branches.hidden_counts(index)) == len(hidden)
     assert set(branches.guest_of) <= set(shown)
-    for index in range(count):
-        assert branches.is_quiet(index) == all(
-            states[other] in QUIET for other in branches.order[branches.place[index] : branches.end[index]]
-        )
+    assert sorted(branches.order) == list(nodes)
+    for index in nodes:
+        within = branches.order[branches.place[index] : branches.end[index]]
+        assert branches.is_quiet(index) == all(states[other] in QUIET for other in within if other < count)
+    for group, members in branches.members.items():
+        assert set(members) <= set(branches.order[branches.place[group] : branches.end[group]])
+        assert +branches.tallies[group] == Counter(states[index] for index in members)
 
 
 # ── subplans ────────────────────────────────────────────────────────────────────────────────────
@@ -209,3 +220,27 @@ def test_what_fails_or_runs_inside_stays_in_view() -> None:
     enter(branches, **{"sub/a": TaskState.FAILED, "sub/deep/x": TaskState.RUNNING})
     branches.fold(branches.graph.index_of["sub"])
     assert rows(branches) == ["build", "sub", "sub/a", "sub/deep/x", "tell", "end"]
+
+
+def test_a_matrix_of_subplans_folds_with_all_that_is_inside() -> None:
+    built = plan(build="", a=subplan({"x": ""}, "build"), b=subplan({"x": ""}, "build"), tell="a b")
+    grouped = (structs.replace(task, group="roll" if task.plan is not None else None) for task in built.tasks)
+    branches = Branches(Graph(structs.replace(built, tasks=tuple(grouped))))
+    (group,) = branches.members
+    assert branches.order == [0, group, 1, 2, 3, 4, 5]
+    branches.fold(group)
+    assert branches.rows(automatic=False) == [0, group, 5]
+    enter(branches, **{"b/x": TaskState.RUNNING})
+    assert branches.rows(automatic=False) == [0, group, 4, 5]
+    assert branches.hidden_counts(group) == [(TaskState.PENDING, 1)]
+    branches.fold(group, False)
+    assert branches.rows(automatic=True) == branches.order
+
+
+def test_tasks_of_one_name_that_do_not_stand_in_one_place_are_no_matrix() -> None:
+    tasks = (
+        Task(name="a", run="true", group="g", needs=(Need("b"),)),
+        Task(name="b", run="true", group="g"),
+    )
+    branches = Branches(Graph(Plan(name="p", tasks=tasks)))
+    assert branches.order == [1, 0]

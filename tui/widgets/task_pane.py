@@ -30,9 +30,10 @@ SETTLE_AFTER: Final = 1.0
 class TaskPane(LinePane[Shown]):
     """Lines that are tasks, with a cursor.
 
-    rows: the tasks shown, by index, in the order of the lines. Moving the cursor by key or mouse posts
-    `TaskHighlighted`; `select`, with which an app keeps its panes together, does not. The selection is
-    a task and not a line: it stays on its task when lines come, go or change places.
+    rows: the tasks shown, by index, in the order of the lines. A subclass may have lines that stand for
+    several tasks, by numbers of its own (see `task_of` and `targets`). Moving the cursor by key or mouse
+    posts `TaskHighlighted`; `select`, with which an app keeps its panes together, does not. The selection
+    is a task and not a line: it stays on its task when lines come, go or change places.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(Place.LIST, Place.TASKS)
@@ -89,6 +90,10 @@ class TaskPane(LinePane[Shown]):
     def adopt_view(self) -> None:
         """`view` is another one: forget what was known of the old one."""
 
+    def task_of(self, node: int) -> int:
+        """The task that a line is about, by what is in `rows`."""
+        return node
+
     def may_differ(self, index: int, changes: Changes) -> bool:
         """Whether the line of a task may look different from the last tick."""
         return changes.plan or index in changes.tasks or self.view.tasks[index].state not in STILL
@@ -100,7 +105,7 @@ class TaskPane(LinePane[Shown]):
         return "the plan has no tasks"
 
     def within_reach(self) -> Sequence[int]:
-        """The tasks that are searched, in their order."""
+        """What is searched, in its order: tasks, or whatever is in `rows`."""
         return self._rows
 
     # ── the run ─────────────────────────────────────────────────────────────────────────────────
@@ -135,8 +140,8 @@ class TaskPane(LinePane[Shown]):
     def rearrange(self, keep: int | None = None) -> None:
         """Ask for the lines anew. keep: the task that the cursor then is on, else the one that it was on;
         its place on the screen stays the same."""
-        selected = self.selected
-        keep = selected if keep is None else keep
+        node = self.node
+        keep = node if keep is None else keep
         offset = self._cursor - self.top
         self._unsettled = False
         self._arranged_at = self._now
@@ -149,21 +154,36 @@ class TaskPane(LinePane[Shown]):
             self.scroll_to_line(self._cursor - offset)
             self.reveal(self._cursor)
             self.redraw_changed()
-        if line is None and self.selected is not None and selected is not None:
+        if line is None and self.selected is not None and node is not None:
             self.post_message(self.TaskHighlighted(self, self.selected))
 
     # ── the cursor ──────────────────────────────────────────────────────────────────────────────
 
     @property
+    def node(self) -> int | None:
+        """What is under the cursor, as in `rows`; None if nothing is shown."""
+        return self._rows[self._cursor] if self._rows else None
+
+    @property
     def selected(self) -> int | None:
         """The index of the task under the cursor; None if no task is shown."""
-        return self._rows[self._cursor] if self._rows else None
+        node = self.node
+        return None if node is None else self.task_of(node)
+
+    @property
+    def targets(self) -> list[int]:
+        """The tasks that an action at the cursor is about."""
+        return [] if self.selected is None else [self.selected]
 
     def select(self, index: int) -> None:
         """Put the cursor on a task, if it is shown. Posts nothing."""
         line = self._line_of.get(index)
         if line is not None:
             self._put_cursor(line)
+
+    def select_node(self, node: int) -> None:
+        """Put the cursor on what is in `rows`, or would be. Posts nothing."""
+        self.select(node)
 
     def line_of(self, index: int) -> int | None:
         """The line that shows the task, None if none does."""
@@ -177,7 +197,7 @@ class TaskPane(LinePane[Shown]):
         moved = line != self._cursor
         self._put_cursor(line)
         if moved:
-            self.post_message(self.TaskHighlighted(self, self._rows[line]))
+            self.post_message(self.TaskHighlighted(self, self.task_of(self._rows[line])))
 
     def _put_cursor(self, line: int) -> None:
         before, self._cursor = self._cursor, line
@@ -201,7 +221,8 @@ class TaskPane(LinePane[Shown]):
     def next_failure(self) -> bool:
         """Go to the next task that failed or is stalled, round the end; False if there is none."""
         tasks, stalled = self.view.tasks, self.view.stalled
-        return self._seek(lambda i: tasks[i].state is TaskState.FAILED or i in stalled, 1)
+        troubled = {task.index for task in tasks if task.state is TaskState.FAILED}.union(stalled)
+        return self._seek(troubled.__contains__, 1)
 
     def _named(self, text: str) -> Callable[[int], bool]:
         wanted = text.casefold()
@@ -209,13 +230,13 @@ class TaskPane(LinePane[Shown]):
 
     def _seek(self, wanted: Callable[[int], bool], step: int) -> bool:
         tasks = self.within_reach()
-        start = tasks.index(self.selected) if self.selected is not None else 0
+        start = tasks.index(self.node) if self.node is not None else 0
         for distance in range(1, len(tasks) + 1):
-            index = tasks[(start + step * distance) % len(tasks)]
-            if wanted(index):
-                if index != self.selected:
-                    self.select(index)
-                    self.post_message(self.TaskHighlighted(self, index))
+            node = tasks[(start + step * distance) % len(tasks)]
+            if wanted(node):
+                if node != self.node:
+                    self.select_node(node)
+                    self.post_message(self.TaskHighlighted(self, self.task_of(node)))
                 return True
         return False
 
