@@ -266,14 +266,22 @@ def _nothing(view: RunView, tasks: Sequence[int], why: str) -> Wish:
     if not tasks:
         return Wish(refusal="No task is selected.")
     if len(tasks) > 1:
-        return Wish(refusal=f"Of these {len(tasks)} tasks: {why}.")
+        words = f"{names(view, tasks)}: {why}."
+        return Wish(refusal=f"{words[0].upper()}{words[1:]}")
     task = view.tasks[tasks[0]]
     return Wish(refusal=f"{one_line(task.name)} is {task.state}: {why}.")
 
 
 def names(view: RunView, tasks: Sequence[int]) -> str:
-    """ "unit", or "3 tasks"."""
-    return one_line(view.tasks[tasks[0]].name) if len(tasks) == 1 else f"{len(tasks)} tasks"
+    """ "unit", "3 tasks"; of a matrix "all 3 of unit", or "2 of unit"."""
+    if len(tasks) == 1:
+        return one_line(view.tasks[tasks[0]].name)
+    groups = {view.plan.tasks[index].group for index in tasks}
+    group = groups.pop()
+    if groups or group is None:
+        return f"{len(tasks)} tasks"
+    whole = "all " if len(tasks) == len(view.graph.group(group)) else ""
+    return f"{whole}{len(tasks)} of {one_line(group)}"
 
 
 def _number(tasks: int) -> str:

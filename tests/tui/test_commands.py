@@ -19,7 +19,7 @@ from engine.core.inputs import (
 )
 from engine.core.state import Outcome, RunPhase
 from engine.plan.graph import Graph
-from engine.plan.model import FailureMode
+from engine.plan.model import FailureMode, Plan, Task
 from engine.view.run_view import RunView
 from tests.support.events import EventFactory
 from tests.support.run import plan_of
@@ -81,8 +81,26 @@ def test_of_several_only_those_it_makes_sense_for(make: EventFactory) -> None:
 
 def test_where_it_makes_sense_for_none_it_says_why(make: EventFactory) -> None:
     wish = commands.kill(view_of(make), [DONE, FAILED])
-    assert wish.refusal == "Of these 2 tasks: only what runs can be killed."
+    assert wish.refusal == "2 tasks: only what runs can be killed."
     assert commands.kill(view_of(make), []).refusal == "No task is selected."
+
+
+def test_a_matrix_is_called_by_its_name() -> None:
+    members = [Task(name=f"unit[{x}]", group="unit", run="true") for x in "abc"]
+    make = EventFactory(Graph(Plan(name="p", tasks=(*members, Task(name="other", run="true")))))
+    make.plan_started()
+    make.started("unit[a]")
+    make.completed("unit[a]")
+    view = view_of(make)
+    assert commands.names(view, [0, 1, 2]) == "all 3 of unit"
+    assert commands.names(view, [0, 1]) == "2 of unit"
+    assert commands.names(view, [0, 3]) == "2 tasks"
+    assert commands.kill(view, [0, 1, 2]).refusal == "All 3 of unit: only what runs can be killed."
+    wish = commands.cancel(view, [0, 1, 2])
+    assert wish.commands == (CancelTask(index=1), CancelTask(index=2))
+    assert wish.question is not None
+    assert wish.question.title == "Cancel 2 of unit?"
+    assert wish.question.words == ("Cancels unit[b] and unit[c]; keeps 1.",)
 
 
 def test_holding_holds_the_free_ones_and_releases_only_when_all_are_held(make: EventFactory) -> None:

@@ -109,15 +109,18 @@ class RunScreen(LogActions, inherit_bindings=False):
     @property
     def selected(self) -> int | None:
         """The task that actions are about, unless some are marked."""
-        lists: dict[PaneId, TaskPane[Any]] = {PaneId.TREE: self.plan_tree, PaneId.TIMELINE: self.timeline}
-        return lists.get(self._list, self.table).selected
+        return self._pane_of_tasks.selected
 
     @property
     def targets(self) -> list[int]:
-        """The tasks that an action is about: those marked, else the selected one."""
-        if self.table.marked:
-            return sorted(self.table.marked)
-        return [] if self.selected is None else [self.selected]
+        """The tasks that an action is about: those marked, else the selected one, or in the tree all of a
+        matrix."""
+        return sorted(self.table.marked) if self.table.marked else self._pane_of_tasks.targets
+
+    @property
+    def _pane_of_tasks(self) -> TaskPane[Any]:
+        lists: dict[PaneId, TaskPane[Any]] = {PaneId.TREE: self.plan_tree, PaneId.TIMELINE: self.timeline}
+        return lists.get(self._list, self.table)
 
     def compose(self) -> ComposeResult:
         yield self.header
