@@ -342,7 +342,7 @@ class Runner:
         executor = flight.attempt.task.executor
         dispatcher = self._dispatchers.get(executor)
         if dispatcher is None:
-            return AttemptOutcome(OutcomeKind.FAILED, f"no eligible executor: {executor}")
+            return AttemptOutcome(OutcomeKind.FAILED, f"no eligible executor: {executor}", is_final=True)
         try:
             return await dispatcher.run(flight.attempt, flight.log)
         except ConcurrencyLimit as limit:

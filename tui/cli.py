@@ -15,13 +15,13 @@ from tui.goal_commands import goals
 from tui.history_commands import HISTORY_COMMANDS
 from tui.loading import has_sound_calls, load, tell
 from tui.metrics_option import metrics_option
+from tui.plan_options import FailureModeChoice, param_option
 from tui.reopen_commands import REOPEN_COMMANDS
 from tui.streams import emit as _print
 from tui.streams import has_terminal as _has_terminal
 
 EXIT_USAGE: Final = 2
 EXIT_CANCELLED: Final = 130
-FAILURE_MODES: Final = ("fail_fast", "continue_on_error", "pause_on_failure")
 GRAPH_FORMATS: Final = ("text", "mermaid", "dot", "json")
 SHELLS: Final = ("bash", "zsh", "fish")
 
@@ -49,41 +49,6 @@ def run_command_line(arguments: Sequence[str]) -> int:
         tell(error)
         return EXIT_USAGE
     return code if isinstance(code, int) else 0
-
-
-class FailureModeChoice(click.Choice[str]):
-    """A failure mode, spelled with underscores as in a plan or with hyphens as on screen."""
-
-    name = "mode"
-
-    def __init__(self) -> None:
-        super().__init__(FAILURE_MODES)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return super().convert(str(value).replace("-", "_"), param, ctx)
-
-
-def param_option(command: _Command) -> _Command:
-    """The params of a plan."""
-    return click.option(
-        "-p",
-        "--param",
-        "params",
-        metavar="NAME=VALUE",
-        multiple=True,
-        callback=_params,
-        help="Give a param of the plan a value.",
-    )(command)
-
-
-def _params(_: click.Context, option: click.Parameter, given: Sequence[str]) -> dict[str, str]:
-    params: dict[str, str] = {}
-    for text in given:
-        name, sign, value = text.partition("=")
-        if not name or not sign:
-            raise click.BadParameter(f"{text!r} must be NAME=VALUE", param=option)
-        params[name] = value
-    return params
 
 
 def run_options(command: _Command) -> _Command:
@@ -158,8 +123,9 @@ def check(plans: tuple[str, ...], params: Mapping[str, str]) -> int:
     code = 0
     for path in plans:
         if (plan := load(path, params=params)) and has_sound_calls(plan):
+            tasks = len(plan.tasks) - len(plan.subplans)
             subplans = f", {counted(len(plan.subplans), 'subplan')}" if plan.subplans else ""
-            _print(f"{one_line(path)}: fine, {counted(len(plan.tasks), 'task')}{subplans}")
+            _print(f"{one_line(path)}: fine, {counted(tasks, 'task')}{subplans}")
         else:
             code = EXIT_USAGE
     return code

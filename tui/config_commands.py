@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from tui.loading import load
+from tui.plan_options import FailureModeChoice, param_option
 from tui.streams import emit
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 EXIT_USAGE: Final = 2
 ROOM: Final = 30
 """Columns for a value, unless it is longer."""
-
-_MODES: Final = ("fail_fast", "continue_on_error", "pause_on_failure")
 
 
 @click.group()
@@ -38,9 +37,10 @@ def path() -> None:
 @click.argument("plan", type=click.Path())
 @click.option("--task", metavar="NAME", help="All the settings of this task, not only those of its own.")
 @click.option("--max-parallel", metavar="N", type=click.IntRange(1, 32), help="As for run.")
-@click.option("--failure-mode", type=click.Choice(_MODES), help="As for run.")
+@click.option("--failure-mode", type=FailureModeChoice(), help="As for run.")
 @click.option("--executor", metavar="NAME", help="As for run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, one for each setting.")
+@param_option
 def explain(
     plan: str,
     task: str | None,
@@ -48,17 +48,18 @@ def explain(
     failure_mode: str | None,
     executor: str | None,
     as_json: bool,
+    params: Mapping[str, str],
 ) -> int:
     """Print every setting of a plan and the level that it comes from.
 
     The levels, the strongest first: the command line, the task, the plan, the profile that the plan
-    names, the [defaults] of config.toml, what is built in.
+    names, for executors the [[routes]] of config.toml, its [defaults], what is built in.
     """
     from engine.plan.levels import effective
     from engine.plan.model import FailureMode
 
     mode = FailureMode(failure_mode) if failure_mode else None
-    loaded = load(plan, max_parallel=max_parallel, failure_mode=mode, executor=executor)
+    loaded = load(plan, max_parallel=max_parallel, failure_mode=mode, executor=executor, params=params)
     if loaded is None:
         return EXIT_USAGE
     if task is not None and task not in (one.name for one in loaded.tasks):
@@ -128,6 +129,7 @@ def _spelled(field: str, value: Any) -> str:
 def _json_line(row: Effective) -> str:
     import json
 
+    value = _spelled(row.field, row.value) if row.field == "shutdown.signal" else row.value
     return json.dumps(
-        {"scope": row.scope, "task": row.task, "field": row.field, "value": row.value, "level": row.level}
+        {"scope": row.scope, "task": row.task, "field": row.field, "value": value, "level": row.level}
     )

@@ -20,6 +20,7 @@ from engine.plan.spelling import Speller, quoted
 COMMAND_LINE: Final = "command line"
 PLAN: Final = "plan"
 TASK: Final = "task"
+ROUTE: Final = "route"
 GLOBAL: Final = "global"
 BUILT_IN: Final = "built-in"
 
@@ -158,7 +159,7 @@ def origin(task: Task, origins: Mapping[str, str], field: str) -> str:
     """The level that a setting of a task comes from. origins: of the plan that the task belongs to."""
     level = origins.get(field, BUILT_IN)
     if field == "executor" and task.route is not None:
-        return f"route {task.route}"
+        return f"{ROUTE} {task.route}"
     return TASK if field in task.given and level != COMMAND_LINE else level
 
 
@@ -175,7 +176,7 @@ class Effective(NamedTuple):
     @property
     def is_own(self) -> bool:
         """Whether it is the task's own, not what all tasks of its plan have."""
-        return self.level == TASK
+        return self.level == TASK or self.level.startswith(f"{ROUTE} ")
 
 
 def effective(plan: Plan) -> Iterator[Effective]:

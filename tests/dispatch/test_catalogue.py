@@ -10,7 +10,7 @@ from engine.core.state import Outcome
 from engine.dispatch.catalogue import make_dispatcher
 from engine.dispatch.executors import open_executors
 from engine.errors import ExecutorUnusable
-from engine.plan.model import Plan, Task
+from engine.plan.model import Plan, Retry, Task
 from engine.session import open_run
 
 pytestmark = pytest.mark.anyio
@@ -83,6 +83,13 @@ async def test_a_task_that_no_dispatcher_takes_fails(tmp_path: Path) -> None:
     async with open_run(plan_for("nowhere", "local"), directory=tmp_path) as run:
         result = await run.wait()
     assert [failure.error for failure in result.failures] == ["no eligible executor: nowhere"]
+
+
+async def test_a_task_that_no_dispatcher_takes_is_not_tried_again(tmp_path: Path) -> None:
+    lost = Task(name="lost", run="true", executor="nowhere", retry=Retry(limit=2))
+    async with open_run(Plan(name="p", tasks=(lost,)), directory=tmp_path) as run:
+        await run.wait()
+        assert len(run.snapshot().tasks[0].attempts) == 1
 
 
 @pytest.mark.usefixtures("installed")

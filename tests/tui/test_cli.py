@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from engine.plan.model import MAX_PARALLEL, MIN_PARALLEL, FailureMode
-from tui.cli import FAILURE_MODES, SHELLS, cli, run_command_line
+from tui.cli import SHELLS, cli, run_command_line
+from tui.plan_options import FAILURE_MODES
 from tui.streams import EXIT_UNREAD
 
 ROOT = Path(__file__).parent.parent.parent
@@ -187,7 +188,7 @@ def test_params_of_check_and_graph(call: Cli, tmp_path: Path) -> None:
 def test_check_counts_subplans(call: Cli, good: Path) -> None:
     outer = good.with_name("outer.yaml")
     outer.write_text("tasks: {a: {plan: good.yaml}}")
-    assert call("check", outer) == (0, f"{outer}: fine, 3 tasks, 1 subplan\n", "")
+    assert call("check", outer) == (0, f"{outer}: fine, 2 tasks, 1 subplan\n", "")
 
 
 def test_check_goes_on_after_a_bad_plan(call: Cli, good: Path, bad: Path) -> None:

@@ -77,6 +77,33 @@ def test_for_other_programs(plan: str, capfd: pytest.CaptureFixture[str]) -> Non
     assert {"scope": "", "task": "fetch", "field": "timeout", "value": 5400.0, "level": "task"} in rows
 
 
+def test_a_signal_has_its_name_for_other_programs_too(plan: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["config", "explain", plan, "--task", "fetch", "--json"]) == 0
+    rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [row["value"] for row in rows if row["field"] == "shutdown.signal"] == ["INT"]
+
+
+def test_what_a_route_says_of_one_task_is_not_told_of_all(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_settings('routes = [{labels = {gpu = "yes"}, executor = "cluster"}]\n')
+    path = tmp_path / "plan.yaml"
+    path.write_text('tasks: {train: {run: "true", labels: {gpu: "yes"}}, pack: {run: "true"}}')
+    assert run_command_line(["config", "explain", str(path)]) == 0
+    told = lines(capfd.readouterr().out)
+    assert told[-3:] == ["", "task train", "executor cluster route 1"]
+    assert told[-4] == "executor local built-in"
+
+
+def test_a_plan_that_needs_params_is_given_them(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text("params: {where: {}}\ntasks: {a: {run: 'true', working_dir: '${{ params.where }}'}}")
+    assert run_command_line(["config", "explain", str(path)]) == 2
+    assert "param 'where' needs a value" in capfd.readouterr().err
+    assert run_command_line(["config", "explain", str(path), "-p", "where=/srv"]) == 0
+    assert "working_dir ${{ params.where }} task" in lines(capfd.readouterr().out)
+
+
 def test_an_unknown_task_is_bad_usage(plan: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["config", "explain", plan, "--task", "pak"]) == 2
     assert "there is no task 'pak'" in capfd.readouterr().err
