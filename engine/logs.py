@@ -67,6 +67,7 @@ class AttemptLog:
         self._on_started = on_started
         self._on_fault = on_fault
         self._masked = None if mask is None else MaskedStream(mask)
+        self._written = 0
         self._lines: _Lines | None = None
         self._fd: int | None = None
         self._end = 0  # of the file
@@ -91,8 +92,24 @@ class AttemptLog:
 
     def write(self, data: bytes) -> None:
         """The one door through which output passes: nothing behind it sees a secret."""
+        self._written += len(data)
         if self._masked is None or (data := self._masked.feed(data)):
             self._take(data)
+
+    def bookmark(self) -> tuple[int, int]:
+        """How many of the bytes written are in the file, as far as that could be, and how long it is."""
+        held = 0 if self._masked is None else self._masked.held
+        return self._written - held, self.size - self.lost
+
+    def go_back_to(self, taken: int, kept: int) -> None:
+        """Go on from a bookmark of an earlier log of the same attempt: what came after will come again."""
+        self._written, self.size = taken, kept
+        try:
+            os.truncate(self.path, kept)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._note(f"cannot write {self.path}: {error.strerror}")
 
     def close(self) -> None:
         """No more will be written."""

@@ -301,7 +301,7 @@ class Runner:
             plan, fault = scheduler.graph.plan, str(unresolved)
             task = plan.tasks[index]
         outputs = self._outputs_path(index, number)
-        attempt = Attempt(plan, task, index, number, scheduler.run_id, outputs)
+        attempt = Attempt(plan, task, index, number, scheduler.run_id, outputs, is_adopted=effect.is_adopted)
         flight = Flight(attempt, self._open_log(index, number, started))
         flight.fault = fault
         self.flights[index] = flight
@@ -330,14 +330,20 @@ class Runner:
                         await wanted
                     flight = self._work.popleft()
                     flight.scope, stopped = scope, flight
-                    outcome = _STOPPED if flight.is_stopped else await self._fly(flight)
+                    if not flight.is_stopped:
+                        outcome = await self._fly(flight)
+                    elif flight.attempt.is_adopted:
+                        scope.cancel()  # it goes on already, so its dispatcher must hear of that
+                        outcome = await self._fly(flight)
+                    else:
+                        outcome = _STOPPED
                     stopped = None
                     self._land(flight, outcome)
             if stopped is not None:
                 self._land(stopped, _STOPPED)
 
     async def _fly(self, flight: Flight) -> AttemptOutcome:
-        if flight.fault is not None:
+        if flight.fault is not None and not flight.attempt.is_adopted:
             return AttemptOutcome(OutcomeKind.FAILED, flight.fault, is_final=True)
         executor = flight.attempt.task.executor
         dispatcher = self._dispatchers.get(executor)

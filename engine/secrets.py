@@ -117,6 +117,11 @@ class MaskedStream:
         self._mask = mask
         self._rest = b""
 
+    @property
+    def held(self) -> int:
+        """How many bytes are held back."""
+        return len(self._rest)
+
     def feed(self, data: bytes) -> bytes:
         """What can be passed on. The end of what came is held back while it may become a secret."""
         done, self._rest = self._mask.split(self._rest + data)

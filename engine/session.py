@@ -177,6 +177,7 @@ async def run_on(
     graph = Graph(plan)
     mask = mask_for(plan, os.environ)
     snapshot = _snapshot(graph, past, run_id) if past else None
+    adopted = await executors.adopt(plan, snapshot) if snapshot else ()
     clock = RunClock(snapshot.offset if snapshot else 0.0)
     stream = EventStream()
     if journal is not None:
@@ -189,6 +190,7 @@ async def run_on(
         failure_mode=failure_mode,
         durations=durations,
         snapshot=snapshot,
+        adopted=adopted,
     )
     where = directory if directory is not None else run_directory(state_directory(), run_id)
 

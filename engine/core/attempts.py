@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from random import Random
+from typing import Final
 
 from engine.core.consequences import Consequences
 from engine.core.deadlines import Deadlines
@@ -13,6 +14,7 @@ from engine.core.events import (
     RetryScheduled,
     StallCleared,
     TaskFailed,
+    TaskReset,
     TaskRetried,
     TaskStalled,
     TaskStarted,
@@ -30,9 +32,14 @@ from engine.core.inputs import (
 from engine.core.ledger import Ledger, Stop, StopKind
 from engine.core.ready import ReadyQueue
 from engine.core.recorder import Recorder
+from engine.core.records import INTERRUPTED
 from engine.core.retry import back_off, is_worth_retrying
-from engine.core.state import FAILED, READY, RETRYING, RUNNING, STOPPING
+from engine.core.state import FAILED, PENDING, READY, RETRYING, RUNNING, STOPPING
 from engine.plan.model import Task
+
+LOSS_LIMIT: Final = 3
+"""Attempts at one task in a row of which the last one counts as a failure if all were cut off: it may be what
+it does that ends the machines it runs on."""
 
 
 class Attempts:
@@ -98,6 +105,8 @@ class Attempts:
             self._clear_stall(index, "attempt ended")
         if outcome.kind is OutcomeKind.SUCCESS:
             self._succeed(index, outcome)
+        elif outcome.kind is OutcomeKind.LOST and ledger.interruptions(index) + 1 < LOSS_LIMIT:
+            self._lose(index, outcome)
         else:
             error = outcome.error or outcome.kind.value
             self._fail(index, error, outcome.exit_code, is_final=outcome.is_final)
@@ -165,6 +174,26 @@ class Attempts:
         ledger.deferred[index] = due = self._ready.defer(index, self._recorder.offset)
         self._recorder.emit_task(DispatchDeferred, index, "dispatcher", due=due, reason=outcome.error)
         self._consequences.go_on(index)
+
+    def adopt(self, index: int) -> None:
+        """Hand an attempt of an engine that is gone to its dispatcher again, which still has it."""
+        ledger, attempt = self._ledger, self._ledger.attempt[index]
+        self.effects.append(StartAttempt(index, attempt, is_adopted=True))
+        records, timeout = ledger.history[index], self._tasks[index].timeout
+        if ledger.state[index] is STOPPING:
+            self.effects.append(StopAttempt(index, attempt))
+        elif ledger.state[index] is RUNNING and records and timeout is not None:
+            self._deadlines.add(records[-1].started + timeout, index)
+
+    def _lose(self, index: int, outcome: AttemptOutcome) -> None:
+        """It ended with what it ran on, so it is made again, and no retry is used up."""
+        ledger, recorder = self._ledger, self._recorder
+        ledger.close_record(index, recorder.offset, None, INTERRUPTED)
+        ledger.causes[index] = INTERRUPTED
+        ledger.enter(index, RETRYING, recorder.offset)
+        ledger.enter(index, PENDING, recorder.offset)
+        recorder.emit_task(TaskReset, index, outcome.error, interrupted=True)
+        self._consequences.reconsider([index])
 
     def _succeed(self, index: int, outcome: AttemptOutcome) -> None:
         self._ready.executor(index).refusals = 0

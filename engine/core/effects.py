@@ -6,10 +6,12 @@ import msgspec
 
 
 class StartAttempt(msgspec.Struct, frozen=True, gc=False):
-    """Hand the task to its dispatcher as attempt number `attempt` (from 1)."""
+    """Hand the task to its dispatcher as attempt number `attempt` (from 1). is_adopted: the dispatcher has
+    that attempt already, from an engine that is gone."""
 
     index: int
     attempt: int
+    is_adopted: bool = False
 
 
 class StopAttempt(msgspec.Struct, frozen=True, gc=False):

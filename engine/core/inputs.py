@@ -115,6 +115,8 @@ class SetMaxParallel(ScopeCommand, frozen=True, kw_only=True):
 class OutcomeKind(StrEnum):
     """How an attempt ended, as its dispatcher saw it.
 
+    LOST: ended with the machine that it was on, by no fault of its own.
+
     REFUSED: the dispatcher's own capacity is full; nothing was started. STOPPED: ended because it
     was told to.
     """
@@ -123,6 +125,7 @@ class OutcomeKind(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"
     STOPPED = "stopped"
+    LOST = "lost"
 
 
 class AttemptOutcome(msgspec.Struct, frozen=True, gc=False):

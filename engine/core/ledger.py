@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Container, Iterable, Sequence
 from enum import Enum
@@ -279,6 +280,12 @@ class Ledger:
         """Whether the attempt that was taken up last is in place of an interrupted one."""
         records = self.history[index] or ()
         return len(records) > 1 and records[-2].error == INTERRUPTED
+
+    def interruptions(self, index: int) -> int:
+        """How many of the attempts right before the current one were cut off."""
+        earlier = (self.history[index] or [])[:-1]
+        cut_off = itertools.takewhile(lambda record: record.error == INTERRUPTED, reversed(earlier))
+        return sum(1 for _ in cut_off)
 
     def open_record(self, index: int, offset: float, where: str) -> None:
         """Write down that the current attempt was taken up."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
+from engine.core.attempts import Attempts
 from engine.core.consequences import Consequences
 from engine.core.ledger import TIMED_OUT, Ledger, Stop, StopKind
-from engine.core.records import INTERRUPTED, Snapshot
-from engine.core.state import PENDING, RETRYING, RUNNING, STOPPING, TERMINAL
+from engine.core.records import INTERRUPTED, Snapshot, TaskSnapshot
+from engine.core.state import PENDING, READY, RETRYING, RUNNING, STOPPING, TERMINAL
 from engine.core.subplans import Subplans
 
 
@@ -19,13 +22,15 @@ class Resumption:
     are: they were in nobody's hands.
     """
 
-    def __init__(self, snapshot: Snapshot, ledger: Ledger) -> None:
-        """Fills a fresh ledger. Attempts that went on when the engine ended are closed."""
+    def __init__(self, snapshot: Snapshot, ledger: Ledger, adopted: Collection[int] = ()) -> None:
+        """Fills a fresh ledger. Attempts that went on when the engine ended are closed, but for those of the
+        `adopted` tasks, which still go on."""
         self._ledger = ledger
+        self._adopted = sorted(adopted)
         self._left = {
             index: task
             for index, task in enumerate(snapshot.tasks)
-            if task.state in (RUNNING, STOPPING, RETRYING)
+            if task.state in (RUNNING, STOPPING, RETRYING) and index not in adopted
         }
         self._subplans = [
             index
@@ -38,7 +43,7 @@ class Resumption:
             if records:
                 ledger.history[index] = records
                 ledger.attempt[index] = records[-1].number
-                if records[-1].ended is None and index not in self._subplans:
+                if records[-1].ended is None and index not in self._subplans and index not in adopted:
                     records[-1].ended = snapshot.offset
                     records[-1].error = INTERRUPTED
             if task.held:
@@ -57,6 +62,8 @@ class Resumption:
                 if task.blocked_by is not None:
                     ledger.blocked_by[index] = place[task.blocked_by]
 
+        for index in self._adopted:
+            self._adopt(index, snapshot.tasks[index])
         for scope in ledger.scopes.all[1:]:
             children = ledger.graph.nesting.children[scope.task]
             scope.unfinished = sum(ledger.state[index] not in TERMINAL for index in children)
@@ -64,13 +71,27 @@ class Resumption:
         for index in self._subplans:
             del self._left[index]
             if ledger.state[index] is STOPPING:
-                reason = ledger.reasons[index]
-                kind = StopKind.TIMEOUT if reason.startswith(TIMED_OUT) else StopKind.CANCEL
-                ledger.stops[index] = Stop(kind, "resume", reason)
+                ledger.stops[index] = _stop(ledger.reasons[index])
 
-    def go_on(self, consequences: Consequences, subplans: Subplans) -> None:
+    def _adopt(self, index: int, task: TaskSnapshot) -> None:
+        """In flight, as it was: also if the dispatcher had not said yet that it had it."""
+        ledger = self._ledger
+        state = task.state if task.state in (RUNNING, STOPPING) else READY
+        ledger.state[index] = state
+        ledger.counts[PENDING] -= 1
+        ledger.counts[state] += 1
+        ledger.unmet[index] = 0
+        ledger.attempt[index] = current_number(task)
+        ledger.in_flight.add(index)
+        ledger.scopes.take(index)
+        if state is STOPPING:
+            ledger.stops[index] = _stop(task.reason)
+
+    def go_on(self, consequences: Consequences, subplans: Subplans, attempts: Attempts) -> None:
         """Take up again what was interrupted, end what was being stopped, and make ready what can be."""
         ledger = self._ledger
+        for index in self._adopted:
+            attempts.adopt(index)
         for index in self._subplans:
             if ledger.state[index] is STOPPING:
                 inside = ledger.waiting(ledger.inside(index))
@@ -90,3 +111,17 @@ class Resumption:
             if ledger.is_waiting(index) and task.state is STOPPING and not task.reason.startswith(TIMED_OUT):
                 culprit = None if task.blocked_by is None else place[task.blocked_by]
                 consequences.cancel(index, "resume", task.reason, culprit)
+
+
+def current_number(task: TaskSnapshot) -> int:
+    """Of the attempt that goes on, or else of the one that may have been handed out without having been
+    taken up."""
+    if not task.attempts:
+        return 1
+    last = task.attempts[-1]
+    return last.number if last.ended is None else last.number + 1
+
+
+def _stop(reason: str) -> Stop:
+    kind = StopKind.TIMEOUT if reason.startswith(TIMED_OUT) else StopKind.CANCEL
+    return Stop(kind, "resume", reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -73,9 +73,10 @@ class Scheduler:
         failure_mode: FailureMode | None = None,
         durations: Sequence[float | None] | None = None,
         snapshot: Snapshot | None = None,
+        adopted: Collection[int] = (),
     ) -> None:
         """snapshot: go on from there, as the engine that made it would have; then its failure mode and slots
-        are in force where none are given."""
+        are in force where none are given. adopted: the tasks whose attempts of that time still go on."""
         plan = graph.plan
         self.graph = graph
         self.tasks = plan.tasks
@@ -113,7 +114,7 @@ class Scheduler:
         self._began = 0.0
         self._resumption: Resumption | None = None
         if snapshot is not None:
-            self._restore(snapshot, max_parallel, failure_mode)
+            self._restore(snapshot, adopted, max_parallel, failure_mode)
         self._handlers: dict[type, Callable[[Any], str | None]] = {
             Start: self._start,
             Tick: self._tick,
@@ -205,9 +206,13 @@ class Scheduler:
     # ── inputs ──────────────────────────────────────────────────────────────────────────────────
 
     def _restore(
-        self, snapshot: Snapshot, max_parallel: int | None, failure_mode: FailureMode | None
+        self,
+        snapshot: Snapshot,
+        adopted: Collection[int],
+        max_parallel: int | None,
+        failure_mode: FailureMode | None,
     ) -> None:
-        self._resumption = Resumption(snapshot, self.ledger)
+        self._resumption = Resumption(snapshot, self.ledger, adopted)
         self.recorder.seq = snapshot.seq
         self.recorder.offset = snapshot.offset
         self._began = snapshot.began
@@ -227,7 +232,7 @@ class Scheduler:
             if self.phase is not RunPhase.COMPLETE:
                 self.phase = RunPhase.RUNNING
                 self.recorder.emit(PlanResumed, cause="resume", phase=self.phase)
-                self._resumption.go_on(self.consequences, self.subplans)
+                self._resumption.go_on(self.consequences, self.subplans, self.attempts)
             return
         if self.phase is not RunPhase.PENDING:
             raise InvariantBroken("started twice")

@@ -12,7 +12,7 @@ from engine.errors import ExecutorUnusable
 GROUP: Final = "plandeck.dispatchers"
 """The group of the entry points: each names a class, or a function, that makes a dispatcher."""
 
-_BUILT_IN: Final = {"dask": "engine.dispatch.dask:DaskDispatcher"}
+_BUILT_IN: Final = {"dask": "engine.dispatch.dask.dispatcher:DaskDispatcher"}
 
 
 def make_dispatcher(name: str, options: Mapping[str, Any]) -> TaskDispatcher | None:

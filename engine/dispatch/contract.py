@@ -15,6 +15,7 @@ import pytest
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch.base import Attempt, ConcurrencyLimit, TaskDispatcher
+from engine.identity import new_run_id
 from engine.plan.model import Plan, Task
 
 A_DAY: Final = 86_400.0
@@ -33,9 +34,11 @@ class Subject:
     stubborn: Task
 
 
-def attempt_at(task: Task, plan: Plan | None = None, *, index: int = 0, number: int = 1) -> Attempt:
+def attempt_at(
+    task: Task, plan: Plan | None = None, *, index: int = 0, number: int = 1, run_id: str = "run-1"
+) -> Attempt:
     """An attempt as the engine would hand it over; without a plan, in one that has only this task."""
-    return Attempt(plan or Plan(name="plan", tasks=(task,)), task, index, number, "run-1")
+    return Attempt(plan or Plan(name="plan", tasks=(task,)), task, index, number, run_id)
 
 
 class RecordedOutput:
@@ -106,12 +109,12 @@ class DispatcherContract:
     pytestmark = pytest.mark.anyio
 
     async def test_success(self, subject: Subject) -> None:
-        outcome = await subject.dispatcher.run(attempt_at(subject.success), RecordedOutput())
+        outcome = await subject.dispatcher.run(_fresh(subject.success), RecordedOutput())
         assert outcome.kind is OutcomeKind.SUCCESS, outcome
         assert outcome.error == "", outcome
 
     async def test_failure_says_in_one_line_why(self, subject: Subject) -> None:
-        outcome = await subject.dispatcher.run(attempt_at(subject.failure), RecordedOutput())
+        outcome = await subject.dispatcher.run(_fresh(subject.failure), RecordedOutput())
         assert outcome.kind is OutcomeKind.FAILED, outcome
         assert outcome.error, outcome
         assert outcome.error.isprintable(), outcome
@@ -119,7 +122,7 @@ class DispatcherContract:
     @pytest.mark.parametrize("kind", ["success", "failure"])
     async def test_started_is_told_once_and_first(self, subject: Subject, kind: str) -> None:
         output = RecordedOutput()
-        await subject.dispatcher.run(attempt_at(getattr(subject, kind)), output)
+        await subject.dispatcher.run(_fresh(getattr(subject, kind)), output)
         assert output.calls[0] == "started", output.calls
         assert output.calls.count("started") == 1, output.calls
 
@@ -127,7 +130,7 @@ class DispatcherContract:
         kinds: list[OutcomeKind] = []
 
         async def run(task: Task, number: int) -> None:
-            outcome = await _admitted(subject.dispatcher, attempt_at(task, number=number))
+            outcome = await _admitted(subject.dispatcher, _fresh(task, number=number))
             kinds.append(outcome.kind)
 
         async with anyio.create_task_group() as group:
@@ -143,7 +146,7 @@ class DispatcherContract:
 
         async def run(output: RecordedOutput, number: int, scope: anyio.CancelScope) -> None:
             with scope:
-                attempt = attempt_at(subject.endless, number=number)
+                attempt = _fresh(subject.endless, number=number)
                 outcomes.append(await subject.dispatcher.run(attempt, output))
             if output is stopped:
                 ended.set()
@@ -156,7 +159,7 @@ class DispatcherContract:
             await other.until(lambda: other.calls != [])
             first.cancel()
             await ended.wait()
-            outcome = await subject.dispatcher.run(attempt_at(subject.success), RecordedOutput())
+            outcome = await subject.dispatcher.run(_fresh(subject.success), RecordedOutput())
             second.cancel()
         assert outcome.kind is OutcomeKind.SUCCESS, outcome
         assert outcomes == [], "an attempt that was cancelled has returned"
@@ -164,7 +167,7 @@ class DispatcherContract:
     async def test_cancelled_before_it_begins(self, subject: Subject) -> None:
         with anyio.CancelScope() as scope:
             scope.cancel()
-            await subject.dispatcher.run(attempt_at(subject.endless), RecordedOutput())
+            await subject.dispatcher.run(_fresh(subject.endless), RecordedOutput())
         assert scope.cancelled_caught, "the cancellation was swallowed"
 
     async def test_a_stop_can_be_hastened(self, subject: Subject) -> None:
@@ -175,11 +178,11 @@ class DispatcherContract:
 
     async def test_a_defect_of_the_output_ends_the_attempt_and_is_seen(self, subject: Subject) -> None:
         with pytest.raises(Defect):
-            await subject.dispatcher.run(attempt_at(subject.endless), DefectiveOutput())
+            await subject.dispatcher.run(_fresh(subject.endless), DefectiveOutput())
 
     async def _stop(self, subject: Subject, *, hasten_after_cancel: bool) -> None:
         patient = msgspec.structs.replace(subject.stubborn.shutdown, grace=A_DAY)
-        attempt = attempt_at(msgspec.structs.replace(subject.stubborn, shutdown=patient))
+        attempt = _fresh(msgspec.structs.replace(subject.stubborn, shutdown=patient))
         output = RecordedOutput()
         async with anyio.create_task_group() as group:
             group.start_soon(subject.dispatcher.run, attempt, output)
@@ -190,6 +193,11 @@ class DispatcherContract:
             else:
                 attempt.hasten()
                 group.cancel_scope.cancel()
+
+
+def _fresh(task: Task, *, number: int = 1) -> Attempt:
+    """Of a run of its own: no two attempts are the same."""
+    return attempt_at(task, number=number, run_id=new_run_id())
 
 
 async def _admitted(dispatcher: TaskDispatcher, attempt: Attempt) -> AttemptOutcome:

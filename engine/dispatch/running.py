@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import anyio
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
-from engine.dispatch.base import Output
+from engine.dispatch.base import Output, PacedOutput
 from engine.dispatch.group import Member, ProcessGroup
 from engine.dispatch.readiness import Readiness, Signal
 from engine.dispatch.spawn import Child, SpawnFailed
@@ -77,6 +77,7 @@ class RunningProcess:
         self._read_size = _READ_SIZE
         self._pipe_size = _READ_SIZE
         self._last_byte = b"\n"
+        self._is_held = False  # nothing is read from it, for its output is full
 
     def begin(self) -> None:
         """Its start has been tried. Raises nothing: whoever runs now may belong to another attempt."""
@@ -168,6 +169,7 @@ class RunningProcess:
         if not self._is_running:
             return
         self.drain()
+        self._is_held = False
         self._readiness.remove(self._child.read_end)
         self._readiness.remove(self._child.exit.fd)
         self._child.close()
@@ -199,7 +201,17 @@ class RunningProcess:
         if len(data) == self._read_size == _READ_SIZE:
             self._widen()
         self._write(data)
+        if isinstance(self.output, PacedOutput) and self.output.is_full and not self._is_held:
+            self._is_held = True  # it will wait for its pipe
+            self._readiness.remove(self._child.read_end)
+            self.output.when_room(self._go_on)
         return len(data)
+
+    def _go_on(self) -> None:
+        """The output has room again."""
+        if self._is_held:
+            self._is_held = False
+            self._readiness.add(self._child.read_end, self._read)
 
     def _take_up(self, where: str) -> None:
         try:
