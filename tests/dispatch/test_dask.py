@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from engine.dispatch.contract import DispatcherContract, RecordedOutput, Subject, attempt_at
+from engine.dispatch.contract import DispatcherContract, Subject
 from engine.dispatch.dask.dispatcher import DaskDispatcher
 from tests.support.commands import STUBBORN, task_for
 from tests.support.dask_cluster import DaskCluster
