@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from rich.text import Text
 from textual import events
 from textual._compositor import CompositorUpdate
 from textual.binding import BindingType
@@ -26,6 +29,8 @@ from tui.remapping import NO_KEY
 from tui.screens.run import RunScreen
 from tui.terminal import TerminalApp, TerminalLost
 from tui.type_ahead import OneKeyAtATime
+
+logger = logging.getLogger(__name__)
 
 HUNG_UP: Final = "hung up"
 """What the app returns when nobody has left it: the terminal has gone."""
@@ -130,6 +135,16 @@ class PlandeckApp(OneKeyAtATime[str], TerminalApp[str], inherit_bindings=False):
         self.screen.clear_selection()
         self.notify("Copied.", timeout=2, markup=False)
         return True
+
+    # ── defects ─────────────────────────────────────────────────────────────────────────────────
+
+    def _handle_exception(self, error: Exception) -> None:
+        logger.error("the console failed", exc_info=error)
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """Textual's own adds the variables of every frame: screens of them, and what nobody should see."""
+        self.panic(Text("".join(traceback.format_exception(self._exception)).rstrip()))
 
     # ── what the terminal tells, and is told ────────────────────────────────────────────────────
 

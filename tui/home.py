@@ -60,7 +60,7 @@ async def be_at_home(preferences: Preferences) -> int:
             group.start_soon(obey, received)
             await app.show()
             group.cancel_scope.cancel()
-    return code
+    return code or app.return_code or 0
 
 
 class _Visit:

@@ -253,6 +253,8 @@ class _Hosting:
             left = await app.show()
             self._app = None
             group.cancel_scope.cancel()
+        if app.return_code:
+            self._teller.tell("the console has failed, and the run goes on; ctrl+c cancels it")
         if left == HUNG_UP or self._hung_up.is_set():
             await self._do_without_terminal()
         elif left == DETACHED:

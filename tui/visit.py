@@ -137,6 +137,8 @@ class _Visit:
             await app.show()
             group.cancel_scope.cancel()
         self._app = None
+        if app.return_code and self._left is None:
+            self._left = app.return_code  # it has failed, and has said so
 
     async def _show_lines(self, last: int | None) -> None:
         def has_seen_all(view: RunView) -> bool:

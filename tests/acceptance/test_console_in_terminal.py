@@ -164,8 +164,11 @@ def busy(tmp_path: Path) -> Iterator[Console]:
 
 
 def test_a_run_is_watched_and_steered(harbour: Console) -> None:
-    for sight in ("harbour", "RUNNING", "continue", "1/2 slots", "build", "exit 3", "keel laid", "health"):
+    for sight in ("harbour", "RUNNING", "continue", "1/2 slots", "build", "exit 3", "health"):
         harbour.wait_for(sight)
+    harbour.wait_for("the sail is torn")  # the cursor goes to the failure by itself
+    harbour.press("g")
+    harbour.wait_for("keel laid")
     (harbour.folder / "mended").touch()
     harbour.press("e")  # to the failure
     harbour.press("r")

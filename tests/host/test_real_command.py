@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.job import MARK, ROOT, end_all, marked, wait_for_state, wait_until
-from tests.support.terminal import WITHIN, Terminal
+from tests.support.job import MARK, ROOT, end_all, marked, wait_for_state, wait_until, wait_until_gone
+from tests.support.terminal import ALTERNATE_SCREEN, WITHIN, Terminal
 
 PLAN = """
 name: house
@@ -31,14 +31,26 @@ tasks:
       until test "$asked" && test -e enough; do sleep 0.01; done
     shutdown: {grace: 10m}
 """
-RUN = [sys.executable, "-m", "tui", "run", "--plain", "plan.yaml"]
+FAMILIES = """
+name: street
+max_parallel: 3
+tasks:
+  family: {run: 'sleep 600 & (trap "" TERM; sleep 600) & echo up > said; wait', shutdown: {grace: 50ms}}
+  deaf: {run: 'trap "" TERM; echo up > said; while :; do sleep 600; done', shutdown: {grace: 50ms}}
+  other: {run: 'echo up > said; exec sleep 600'}
+"""
+"""All that these start stays in their groups."""
+
+PLANDECK = [sys.executable, "-m", "tui"]
+BROKEN = [sys.executable, "-m", "tests.host.broken"]
+RUN = [*PLANDECK, "run", "--plain", "plan.yaml"]
 
 
 class House:
     """The command in a folder of its own, once its three tasks are up."""
 
-    def __init__(self, folder: Path) -> None:
-        (folder / "plan.yaml").write_text(PLAN)
+    def __init__(self, folder: Path, plan: str = PLAN) -> None:
+        (folder / "plan.yaml").write_text(plan)
         os.mkfifo(folder / "said")
         self.folder = folder
         self.mark = uuid.uuid4().hex
@@ -84,12 +96,23 @@ class House:
             end_all(self.mark)
             process.wait()
 
+    def terminal(self, *argv: str) -> Terminal:
+        """A terminal in the folder, in which a program runs."""
+        return Terminal(argv, env={**self.env, "PS1": "ready> ", "ENV": "", "HISTFILE": ""}, cwd=self.folder)
+
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path)
     yield house
     house.close()
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Iterator[House]:
+    street = House(tmp_path, FAMILIES)
+    yield street
+    street.close()
 
 
 def test_nothing_is_left_of_a_killed_engine(house: House) -> None:
@@ -129,14 +152,12 @@ def test_signal_to_the_whole_group_is_heeded_once(house: House) -> None:
 
 
 def test_console_stopped_in_a_shell_is_continued(house: House) -> None:
-    env = {**house.env, "PS1": "ready> ", "ENV": "", "HISTFILE": ""}
-    with Terminal(["sh", "-i"], env=env, cwd=house.folder) as terminal:
+    with house.terminal("sh", "-i") as terminal:
         terminal.wait_for("ready>")
         terminal.press(shlex.join([*RUN[:-2], "plan.yaml"]) + "\n")
         house.up()
         terminal.wait_for(lambda: bool(re.search(r"deaf +running", terminal.text)))
         engine = house.engine()
-        # there is no key for it: Ctrl-Z comes to the console as any other
         os.kill(parent(parent(engine)), signal.SIGTSTP)
         wait_for_state(engine, "T")
         terminal.wait_for("Stopped")
@@ -147,6 +168,64 @@ def test_console_stopped_in_a_shell_is_continued(house: House) -> None:
         terminal.press("echo left with $?\n")
         terminal.wait_for("left with 137")
         assert marked(house.mark) == [terminal.process.pid]
+
+
+def test_nothing_is_left_when_the_engine_fails(street: House) -> None:
+    with street.terminal(*BROKEN, "engine", "run", "plan.yaml") as terminal:
+        street.up()
+        terminal.wait_for(lambda: bool(re.search(r"other +running", terminal.text)))
+        (street.folder / "defect").touch()
+        terminal.press("p")
+        assert terminal.wait_for_exit() == 1
+        terminal.read_rest()
+        assert "RuntimeError: the engine failed" in terminal.text
+        assert not terminal.has_mode(ALTERNATE_SCREEN)
+        assert terminal.line_settings() == terminal.settings
+        assert marked(street.mark) == []
+
+
+def test_a_run_outlives_the_failure_of_its_console_and_leaves_nothing(street: House) -> None:
+    with street.terminal(*BROKEN, "widget", "run", "plan.yaml") as terminal:
+        street.up()
+        terminal.wait_for(lambda: bool(re.search(r"other +running", terminal.text)))
+        (street.folder / "defect").touch()
+        terminal.press("j")
+        terminal.wait_for("the console has failed, and the run goes on; ctrl+c cancels it")
+        assert "ZeroDivisionError: a defect" in terminal.text
+        assert not terminal.has_mode(ALTERNATE_SCREEN)
+        assert terminal.line_settings() == terminal.settings
+        terminal.press("\x03")
+        assert terminal.wait_for_exit() == 130
+        terminal.read_rest()
+        assert "street was cancelled after" in terminal.text
+        assert marked(street.mark) == []
+    [log] = street.folder.glob("*/**/plandeck.log")
+    assert "the console failed" in log.read_text()
+    with street.terminal(*BROKEN, "widget", "replay", "last") as terminal:  # where there is no run to go on
+        assert terminal.wait_for_exit() == 1
+        terminal.read_rest()
+        assert "ZeroDivisionError: a defect" in terminal.text
+
+
+@pytest.mark.parametrize("shown", ["console", "plain lines"])
+def test_a_run_that_is_stopped_when_its_terminal_closes_goes_on_and_leaves_nothing(
+    street: House, shown: str
+) -> None:
+    """The kernel continues what is stopped, and tells it that the terminal has gone."""
+    run = [*PLANDECK, "run", "plan.yaml", *(["--plain"] if shown == "plain lines" else [])]
+    with street.terminal("sh", "-i") as terminal:
+        terminal.wait_for("ready>")
+        terminal.press(shlex.join(run) + "\n")
+        street.up()
+        terminal.wait_for(lambda: bool(re.search("other +running|running +other", terminal.text)))
+        engine = street.engine()
+        terminal.press("\x1a")
+        wait_for_state(engine, "T")
+        terminal.wait_for("Stopped")
+        terminal.hang_up()
+        wait_until(lambda: os.getsid(engine) == engine, "the engine to leave the terminal")
+        subprocess.run([*PLANDECK, "cancel", "last"], check=True, cwd=ROOT, capture_output=True)
+    wait_until_gone(street.mark)
 
 
 def parent(pid: int) -> int:

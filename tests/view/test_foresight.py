@@ -368,7 +368,8 @@ def test_it_comes_as_foreseen(seed: int, steps: int) -> None:
             assert tuple(i for i in touched(said, TaskReset) if i not in ended_skipped) == found.resets
             if not (isinstance(command, DrainPlan) and flying):  # what waits is cancelled when nothing runs
                 assert touched(said, TaskCancelled) == found.cancels
-            if not found.stops:  # else they are skipped once it has stopped
+            inside = subplans.get(getattr(command, "index", -1), ())
+            if not found.stops and flying.isdisjoint(inside):  # else they are skipped once that has stopped
                 # what was skipped, brought back and skipped again has in effect been left alone
                 skipped = (i for i in ended_skipped if view.tasks[i].state is not TaskState.SKIPPED)
                 assert tuple(skipped) == found.skips
