@@ -31,6 +31,7 @@ from engine.plan.model import MAX_PARALLEL, MIN_PARALLEL, FailureMode
 from engine.view.foresight import names as names_of
 from engine.view.foresight import reach, reach_of_failure
 from engine.view.run_view import RunView
+from engine.view.scope_view import ScopeView
 from engine.view.text import one_line
 
 
@@ -51,6 +52,8 @@ class Wish(NamedTuple):
     refusal: str = ""
 
 
+THE_RUN: Final = 0
+"""The number of the plan that is run, beside those of its subplans."""
 WAITING: Final = frozenset({TaskState.PENDING, TaskState.READY, TaskState.RETRYING})
 AT_WORK: Final = frozenset({TaskState.RUNNING, TaskState.STOPPING})
 
@@ -163,8 +166,10 @@ def cancel_plan(view: RunView) -> Wish:
     return _ask(view, "Cancel the whole run?", [CancelPlan()], "Cancel the run", "Let it run")
 
 
-def pause(view: RunView) -> Wish:
-    """Pause, or go on."""
+def pause(view: RunView, scope: int = THE_RUN) -> Wish:
+    """Pause, or go on. scope: a subplan, by its number."""
+    if scope != THE_RUN:
+        return Wish((ResumePlan(scope=scope) if view.scopes.all[scope].paused else PausePlan(scope=scope),))
     if view.phase in (RunPhase.PAUSED, RunPhase.DRAINING):
         return Wish((ResumePlan(),))
     if view.phase is RunPhase.RUNNING:
@@ -172,16 +177,31 @@ def pause(view: RunView) -> Wish:
     return Wish(refusal=f"The run is {view.phase}: there is nothing to pause.")
 
 
-def slots(wanted: int) -> Wish:
-    """So many at once."""
+def slots(wanted: int, scope: int = THE_RUN) -> Wish:
+    """So many at once. scope: in a subplan, by its number."""
     if not MIN_PARALLEL <= wanted <= MAX_PARALLEL:
         return Wish(refusal=f"Slots must be {MIN_PARALLEL} to {MAX_PARALLEL}.")
-    return Wish((SetMaxParallel(slots=wanted),))
+    return Wish((SetMaxParallel(slots=wanted, scope=scope),))
 
 
-def failure_mode(view: RunView, mode: FailureMode) -> Wish:
-    """Another failure mode; the one in force is nobody's wish."""
-    return Wish() if mode is view.failure_mode else Wish((SetFailureMode(mode=mode),))
+def failure_mode(view: RunView, mode: FailureMode, scope: int = THE_RUN) -> Wish:
+    """Another failure mode; the one in force is nobody's wish. scope: of a subplan, by its number."""
+    is_in_force = mode is view.scopes.all[scope].failure_mode
+    return Wish() if is_in_force else Wish((SetFailureMode(mode=mode, scope=scope),))
+
+
+def subplans_around(view: RunView, tasks: Sequence[int]) -> list[ScopeView]:
+    """The subplans that all of these tasks stand for or belong to, the innermost first."""
+    common: list[ScopeView] | None = None
+    for index in tasks:
+        around = [*filter(None, [view.scopes.subplan(index)]), *view.scopes.of(index).chain()]
+        common = around if common is None else [scope for scope in common if scope in around]
+    return common or []
+
+
+def can_pause(view: RunView, scope: ScopeView) -> bool:
+    """Whether a pause of the subplan makes sense, or its end."""
+    return scope.paused or view.tasks[scope.task].state not in TERMINAL
 
 
 def drain() -> Wish:
@@ -220,6 +240,7 @@ _POSSIBLE: Final[dict[str, Callable[[RunView, Sequence[int]], bool]]] = {
     "plan.retry-failed": lambda view, tasks: bool(view.failures),
     "plan.cancel": lambda view, tasks: view.phase is not RunPhase.COMPLETE,
     "plan.pause": lambda view, tasks: view.phase not in (RunPhase.COMPLETE, RunPhase.CANCELLING),
+    "plan.subplan": lambda view, tasks: bool(subplans_around(view, tasks)),
     "task.stall": lambda view, tasks: bool(view.stalled),
     "find.trouble": lambda view, tasks: bool(view.failures or view.stalled),
 }
@@ -234,9 +255,9 @@ def foretell(view: RunView, *commands: Command) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
-def foretell_failure(view: RunView) -> str:
-    """What the next failure would do under fail-fast, as a sentence."""
-    found = reach_of_failure(view)
+def foretell_failure(view: RunView, scope: int = THE_RUN) -> str:
+    """What the next failure would do under fail-fast, as a sentence. scope: in a subplan, by its number."""
+    found = reach_of_failure(view, scope)
     if not found.stops:
         return "Nothing runs that a failure could stop now."
     waiting = f" and cancels {len(found.cancels)} that wait" if found.cancels else ""

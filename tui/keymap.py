@@ -150,6 +150,7 @@ _TABLE: Final[tuple[tuple[Group, Place, tuple[tuple[str, str, str, str, str], ..
         ("plan.slots-up", "plus", "slots(1)", "more slots", "One more task at once."),
         ("plan.slots-down", "minus", "slots(-1)", "fewer slots", "One fewer at once; stops nothing."),
         ("plan.pause", "p", "pause", "pause", "Start nothing new, or go on."),
+        ("plan.subplan", "P", "subplan", "subplan", "Slots, pause and failure mode of a subplan."),
     )),
     (Group.LOG, Place.RUN, (
         ("log.follow", "f", "log_follow", "follow", "Keep to the end of the log, or not."),

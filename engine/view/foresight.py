@@ -36,16 +36,19 @@ def reach(view: RunView, *commands: Command) -> Reach:
     return supposed.reach()
 
 
-def reach_of_failure(view: RunView) -> Reach:
+def reach_of_failure(view: RunView, scope: int = 0) -> Reach:
     """What fail-fast would stop and cancel if one of the tasks that run failed now, which is among them.
+    scope: in a subplan, by its number.
 
     Of what it would cancel, the tasks that are there to answer a failure may be spared: which, depends
     on the task that fails.
     """
-    stops = [index for index in sorted(view.active) if view.tasks[index].state is TaskState.RUNNING]
+    inside = view.graph.nesting.inside.get(view.scopes.all[scope].task, range(len(view.tasks)))
+    active = sorted(view.active.intersection(inside))
+    stops = [index for index in active if view.tasks[index].state is TaskState.RUNNING]
     waiting = (
         task.index
-        for task in view.tasks
+        for task in view.tasks[inside.start : inside.stop]
         if task.state not in TERMINAL and task.state not in IN_FLIGHT and not view.scopes.subplan(task.index)
     )
     return Reach(graph=view.graph, stops=tuple(stops), cancels=tuple(waiting))

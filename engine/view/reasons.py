@@ -84,7 +84,8 @@ def _running(view: RunView, task: TaskView, now: float, last_line: str) -> str:
     scope = view.scopes.subplan(task.index)
     if scope is not None:
         held = "held, " if task.held else ""
-        return f"{'paused, ' if scope.paused else held}{scope.finished}/{scope.total} done"
+        slots = f"{scope.used}/{scope.max_parallel} slots"
+        return f"{'paused, ' if scope.paused else held}{scope.finished}/{scope.total} done, {slots}"
     return "" if task.stalled_since is None else f"silent {short(now - task.stalled_since)}"
 
 

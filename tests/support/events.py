@@ -165,6 +165,12 @@ class EventFactory:
         old, self.max_parallel = self.max_parallel, slots
         return self._plan(MaxParallelChanged, self.phase, old=old, new=slots)
 
+    def subplan_paused(self, scope: int) -> PlanPaused:
+        return self._plan(PlanPaused, self.phase, scope=scope)
+
+    def subplan_slots_changed(self, scope: int, old: int, new: int) -> MaxParallelChanged:
+        return self._plan(MaxParallelChanged, self.phase, old=old, new=new, scope=scope)
+
     # ── small steps ─────────────────────────────────────────────────────────────────────────────
 
     def _event(self, kind: type[E], **detail: Any) -> E:

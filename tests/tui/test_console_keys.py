@@ -182,6 +182,7 @@ DOES: Final[dict[str, Does]] = {
     "details.previous": Does(lambda c: c.app.screen.query_one(Page)._lit == LogOf(1), ["d"]),
     "details.open": Does(lambda c: "Task: build" in c.text() and c.screen.selected == BUILD, ["d", "tab"]),
     "commands": Does(lambda c: isinstance(c.app.screen, CommandPalette)),
+    "plan.subplan": Does(lambda c: "This is no subplan, nor in one." in c.messages),
     "help": Does(lambda c: isinstance(c.app.screen, HelpScreen) and "Run the task again." in c.text()),
     "detach": Does(lambda c: "This run lives in this console and would end with it." in c.messages),
     "quit": Does(_asks_to_quit),

@@ -109,7 +109,7 @@ def run(tmp_path: Path) -> FakeRun:
             [
                 "plan parts/part.yaml",
                 "params tag = ${{ tasks.argv.outputs.tag }} pace = slow",
-                "inside 2 slots, continue-on-error",
+                "inside 0/2 slots, continue-on-error",
             ],
         ),
     ],

@@ -203,10 +203,10 @@ def test_what_is_inside_of_a_subplan_says_what_it_waits_for() -> None:
     assert why("sub/deep/d") == "waits for sub/deep to start"
     world.succeed("a")
     world.admit("sub/x")
-    assert why("sub") == "0/4 done"
+    assert why("sub") == "0/4 done, 1/1 slots"
     assert why("sub/y") == "no free slot in sub (1/1 busy)"
     world.send(PausePlan(scope=1))
-    assert (why("sub"), why("sub/y")) == ("paused, 0/4 done", "sub is paused")
+    assert (why("sub"), why("sub/y")) == ("paused, 0/4 done, 1/1 slots", "sub is paused")
     world.send(ResumePlan(scope=1))
     world.order(HoldTask, "sub")
-    assert (why("sub"), why("sub/y")) == ("held, 0/4 done", "sub is held by operator")
+    assert (why("sub"), why("sub/y")) == ("held, 0/4 done, 1/1 slots", "sub is held by operator")

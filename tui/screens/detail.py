@@ -22,7 +22,7 @@ from engine.view.text import one_line
 from engine.view.timing import clock, short
 from tui.feed import Feed
 from tui.keymap import Place, bindings
-from tui.marks import MODE_WORDS, counted
+from tui.marks import MODE_WORDS
 from tui.present import look_of
 from tui.screens.pages import PageScreen
 from tui.widgets.page import Page, Span, TextLine
@@ -159,13 +159,16 @@ class DetailScreen(PageScreen):
 
     def _subplan(self, task: Task, width: int) -> Iterator[TextLine]:
         """What there is to know of a task that stands for a subplan: it has no settings of its own."""
-        subplan = next(each for each in self._run.plan.subplans if each.task == self._index)
+        scope = self._feed.view.scopes.subplan(self._index)
+        if scope is None:
+            return
+        subplan = self._run.plan.subplans[scope.number - 1]
         yield from _wrapped("plan", task.plan or "", width)
         given = [f"{name} = {value}" for name, value in subplan.params.items()]
         for number, line in enumerate(given):
             yield from _wrapped("" if number else "params", line, width)
-        limits = f"{counted(subplan.max_parallel, 'slot')}, {MODE_WORDS[subplan.failure_mode]}"
-        yield (_label("inside"), Span(limits))
+        limits = f"{scope.used}/{scope.max_parallel} slots, {MODE_WORDS[scope.failure_mode]}"
+        yield (_label("inside"), Span(f"{limits}{', paused' * scope.paused}"))
 
     def _relations(self, view: RunView) -> Iterator[TextLine]:
         look = look_of(self)

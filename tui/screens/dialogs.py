@@ -20,7 +20,8 @@ from textual.widgets import Input, Static
 from engine.core.inputs import CancelPlan, DrainPlan
 from engine.core.state import RunPhase
 from engine.plan.model import FailureMode
-from tui.commands import Question, foretell, foretell_failure
+from engine.view.text import one_line
+from tui.commands import THE_RUN, Question, foretell, foretell_failure
 from tui.feed import Feed
 from tui.keymap import Place, bindings
 from tui.present import MODE_WORDS, look_of
@@ -197,8 +198,9 @@ _MODE_MEANS: Final = {
 }
 
 
-def ask_failure_mode(feed: Feed) -> Dialog:
-    """What a failure means from now on. Answers with the mode's value; the one in force is lit."""
+def ask_failure_mode(feed: Feed, scope: int = THE_RUN) -> Dialog:
+    """What a failure means from now on. scope: in a subplan, by its number. Answers with the mode's value;
+    the one in force is lit."""
     modes = tuple(FailureMode)
     choices = [
         Choice(_MODE_MEANS[mode][0], f"{MODE_WORDS[mode]}: {_MODE_MEANS[mode][1]}", mode.value)
@@ -206,10 +208,11 @@ def ask_failure_mode(feed: Feed) -> Dialog:
     ]
 
     def words() -> Sequence[str]:
-        return ("It governs the failures that follow.", foretell_failure(feed.view))
+        return ("It governs the failures that follow.", foretell_failure(feed.view, scope))
 
-    lit = modes.index(feed.view.failure_mode)
-    return Dialog("When a task fails", words(), choices, lit, renew=words)
+    governed = feed.view.scopes.all[scope]
+    title = "When a task fails" if scope == THE_RUN else f"When a task of {one_line(governed.name)} fails"
+    return Dialog(title, words(), choices, modes.index(governed.failure_mode), renew=words)
 
 
 def ask_settlement(title: str, offers: Mapping[str, str], renew: Callable[[], Mapping[str, str]]) -> Dialog:

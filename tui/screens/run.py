@@ -410,13 +410,16 @@ class RunScreen(LogActions, inherit_bindings=False):
             self.draw_borders()
             self.header.renew()
         else:
-            self.steering.grant(lambda: commands.pause(self.view))
+            self.steering.pause(self.targets)
 
     def action_slots(self, by: int) -> None:
         self.steering.change_slots(by)
 
     def action_failure_mode(self) -> None:
-        self.steering.choose_mode()
+        self.steering.choose_mode(self.targets)
+
+    def action_subplan(self) -> None:
+        self.steering.steer_subplan(self.targets)
 
     def on_steering_sent(self) -> None:
         self.table.clear_marks()

@@ -12,6 +12,7 @@ from engine.core.inputs import Command
 from engine.errors import PlandeckError
 from engine.handle import RunHandle
 from engine.plan.model import FailureMode
+from engine.view.scope_view import ScopeView
 from engine.view.text import one_line
 from tui import commands
 from tui.commands import Wish
@@ -29,17 +30,18 @@ class Steering:
         self._screen = screen
         self._run = run
         self._feed = feed
-        self._asked_slots: int | None = None
-        """What the slots will be once the run has heard of it: keys come faster than its answers."""
+        self._asked_slots: dict[int, int] = {}
+        """By scope what the slots will be once the run has heard of it: keys come faster than its answers."""
 
-    def change_slots(self, by: int) -> None:
+    def change_slots(self, by: int, scope: int = commands.THE_RUN) -> None:
         """More or fewer at once, counted from what was asked for last."""
-        slots = self._feed.view.max_parallel
-        if self._asked_slots == slots:
-            self._asked_slots = None
-        wish = commands.slots((self._asked_slots or slots) + by)
+        slots = self._feed.view.scopes.all[scope].max_parallel
+        if self._asked_slots.get(scope) == slots:
+            del self._asked_slots[scope]
+        wanted = self._asked_slots.get(scope, slots) + by
+        wish = commands.slots(wanted, scope)
         if wish.commands:
-            self._asked_slots = (self._asked_slots or slots) + by
+            self._asked_slots[scope] = wanted
         self.grant(lambda: wish)
 
     def grant(self, make: Callable[[], Wish]) -> None:
@@ -64,17 +66,67 @@ class Steering:
 
             self._open(confirm(wish.question, lambda: make().question), answered)
 
-    def choose_mode(self) -> None:
-        """Ask for a failure mode, and set it."""
-        if not self._may_steer():
-            return
+    def choose_mode(self, tasks: Sequence[int]) -> None:
+        """Ask for a failure mode, of the run or of a subplan around the tasks, and set it."""
+        if self._may_steer():
+            around = commands.subplans_around(self._feed.view, tasks)
+            self._choose_scope("Whose failure mode?", around, self._ask_mode)
+
+    def _ask_mode(self, scope: int) -> None:
         from tui.screens.dialogs import ask_failure_mode
 
         def chosen(mode: str | None) -> None:
             if mode is not None:
-                self.grant(lambda: commands.failure_mode(self._feed.view, FailureMode(mode)))
+                self.grant(lambda: commands.failure_mode(self._feed.view, FailureMode(mode), scope))
 
-        self._open(ask_failure_mode(self._feed), chosen)
+        self._open(ask_failure_mode(self._feed, scope), chosen)
+
+    def pause(self, tasks: Sequence[int]) -> None:
+        """Pause the run or a subplan around the tasks, or let it go on."""
+        if self._may_steer():
+            view = self._feed.view
+            around = [
+                each for each in commands.subplans_around(view, tasks) if commands.can_pause(view, each)
+            ]
+            self._choose_scope("Pause what, or let what go on?", around, self._pause)
+
+    def _pause(self, scope: int) -> None:
+        self.grant(lambda: commands.pause(self._feed.view, scope))
+
+    def steer_subplan(self, tasks: Sequence[int]) -> None:
+        """Ask what is to be done with the innermost subplan around the tasks, and do it."""
+        around = commands.subplans_around(self._feed.view, tasks)
+        if not around:
+            self.say("This is no subplan, nor in one.")
+        elif self._may_steer():
+            self._ask_subplan(around[0].number, "")
+
+    def _ask_subplan(self, scope: int, lit: str) -> None:
+        from tui.screens.scope_dialogs import ask_subplan
+
+        def chosen(what: str | None) -> None:
+            if what in ("1", "-1"):
+                self.change_slots(int(what), scope)
+                self._ask_subplan(scope, what)  # one is seldom enough
+            elif what == "pause":
+                self._pause(scope)
+            elif what == "mode":
+                self._ask_mode(scope)
+
+        self._open(ask_subplan(self._feed, scope, lit), chosen)
+
+    def _choose_scope(self, title: str, around: Sequence[ScopeView], then: Callable[[int], None]) -> None:
+        """Ask whether the run is meant or a subplan of those; only if there is one."""
+        if not around:
+            then(commands.THE_RUN)
+            return
+        from tui.screens.scope_dialogs import ask_scope
+
+        def chosen(number: str | None) -> None:
+            if number is not None:
+                then(int(number))
+
+        self._open(ask_scope(self._feed, title, [scope.number for scope in around]), chosen)
 
     def settle(self, tasks: Sequence[int]) -> None:
         """Ask whether the tasks are to be skipped or marked succeeded, and do that."""
@@ -118,7 +170,7 @@ class Steering:
             except PlandeckError as refusal:
                 refusals.append(str(refusal))
         if refusals:
-            self._asked_slots = None
+            self._asked_slots.clear()
             more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
             self.say(f"Refused: {one_line(refusals[0])}{more}")
 
