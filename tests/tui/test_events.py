@@ -8,6 +8,7 @@ from engine.core.events import EVENT_TYPES
 from engine.plan.model import FailureMode
 from engine.view import run_view
 from engine.view.run_view import RunView
+from engine.view.snapshot import snapshot_of
 from tests.support.random_run import RandomRun
 from tests.support.scene import Scene, plan_of, scene_of
 from tui.present import Look
@@ -117,6 +118,18 @@ async def test_no_control_character_reaches_the_screen() -> None:
         happen(scene)
         await scene.tick()
         assert any("exit 2: E501" in line for line in scene.lines)
+
+
+async def test_who_comes_later_sees_what_happened_before() -> None:
+    async with scene_of(EventsPane, PLAN, size=(70, 20)) as scene:
+        happen(scene)
+        await scene.tick()
+        before = scene.lines
+        scene.pane.rebind(RunView.from_snapshot(scene.events.graph, snapshot_of(scene.pane.view, 9.0)))
+        await scene.settle()
+        assert scene.lines == before
+        assert scene.pane.note == "following"
+        assert EventsPane(scene.pane.view).line_count == 9
 
 
 async def test_a_long_trail_is_cut_at_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ from typing import ClassVar, Final, NamedTuple
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 
@@ -23,7 +22,7 @@ from engine.view.text import one_line
 from tui.keymap import Place, bindings
 from tui.present import Look, widest
 from tui.sayings import of_plan, of_task
-from tui.widgets.lines import LinePane
+from tui.widgets.cursor import CursorPane
 
 NAME_MOST: Final = 24
 """Cells for the name of a task, at most."""
@@ -47,7 +46,7 @@ class Entry(NamedTuple):
     number: int
 
 
-class EventsPane(LinePane[Entry]):
+class EventsPane(CursorPane[Entry]):
     """A line an event, the newest last. While the cursor is on the last line it goes along with the newest.
 
     The view keeps so many events and no more (`RunView.audit`); what came before is counted in the note.
@@ -76,7 +75,6 @@ class EventsPane(LinePane[Entry]):
         # events are numbered as they came into the view, those included that it has dropped since
         self._numbers: list[int] = []  # of the events listed, in order
         self._read = 0  # how many have been looked at
-        self._cursor = 0
         self._follow = True
         self._name_width = 0
         self._adopt(view)
@@ -94,10 +92,8 @@ class EventsPane(LinePane[Entry]):
             parts.append(f"only {self._show}")
         if self._words:
             parts.append(f"/{' '.join(self._words)}")
-        audit = self.view.audit
-        unknown = audit[0].seq - 1 if audit else self.view.last_seq
-        if unknown:
-            parts.append(f"{unknown} earlier not here")
+        if self.view.audit_dropped:
+            parts.append(f"{self.view.audit_dropped} earlier not here")
         if self._follow:
             parts.append("following")
         return " · ".join(parts)
@@ -105,11 +101,7 @@ class EventsPane(LinePane[Entry]):
     def empty_note(self) -> str:
         if self.view.audit:
             return "nothing of that kind has happened"
-        return (
-            "nothing has happened since this console came"
-            if self.view.last_seq
-            else "nothing has happened yet"
-        )
+        return "nothing has happened yet"
 
     # ── which lines ─────────────────────────────────────────────────────────────────────────────
 
@@ -137,25 +129,25 @@ class EventsPane(LinePane[Entry]):
         gone = bisect_left(self._numbers, first)
         if gone:
             del self._numbers[:gone]
-            self._cursor = max(0, self._cursor - gone)
+            self.cursor = max(0, self.cursor - gone)
         self._numbers += fresh
         return bool(fresh or gone)
 
     def _relist(self) -> None:
         """List anew, after the choice has changed."""
-        here = self._numbers[self._cursor] if self._numbers else 0
+        here = self._numbers[self.cursor] if self._numbers else 0
         self._numbers = []
         self._read = 0
         self._take_up()
-        self._cursor = min(bisect_left(self._numbers, here), max(0, len(self._numbers) - 1))
+        self.cursor = min(bisect_left(self._numbers, here), max(0, len(self._numbers) - 1))
         self._settle()
 
     def _settle(self) -> None:
         self.line_count = len(self._numbers)
         if self._follow:
-            self._cursor = max(0, len(self._numbers) - 1)
+            self.cursor = max(0, len(self._numbers) - 1)
         if self.is_mounted and self.display:
-            self.reveal(self._cursor)
+            self.reveal(self.cursor)
             self.redraw_changed()
 
     def _is_listed(self, event: Event) -> bool:
@@ -216,21 +208,14 @@ class EventsPane(LinePane[Entry]):
     @property
     def selected(self) -> int | None:
         """The task that the event under the cursor is about."""
-        event = self._event(self._cursor) if self._numbers else None
+        event = self._event(self.cursor) if self._numbers else None
         return event.index if isinstance(event, TaskEvent) else None
 
     def _event(self, line: int) -> Event:
         return self.view.audit[max(0, self._numbers[line] - self.view.audit_dropped)]
 
-    def move_cursor(self, line: int) -> None:
-        """Put the cursor on a line, or as near to it as there are lines."""
-        if not self._numbers:
-            return
-        before = self._cursor
-        self._cursor = max(0, min(line, len(self._numbers) - 1))
-        self._follow = self._cursor == len(self._numbers) - 1
-        self.reveal(self._cursor)
-        self.redraw_lines((before, self._cursor))
+    def cursor_put(self, *, moved: bool) -> None:
+        self._follow = self.cursor == len(self._numbers) - 1
         if self.selected is not None:
             self.post_message(self.TaskMeant(self.selected))
 
@@ -245,7 +230,7 @@ class EventsPane(LinePane[Entry]):
     def _seek(self, text: str, step: int) -> bool:
         wanted, count = text.casefold(), len(self._numbers)
         for distance in range(1, count + 1):
-            line = (self._cursor + step * distance) % count
+            line = (self.cursor + step * distance) % count
             if wanted in self._text(self._event(line)).casefold():
                 self.move_cursor(line)
                 return True
@@ -265,7 +250,7 @@ class EventsPane(LinePane[Entry]):
         return self._numbers[line]
 
     def line_content(self, line: int) -> Entry:
-        return Entry(line == self._cursor, self.has_focus, self._numbers[line])
+        return Entry(line == self.cursor, self.has_focus, self._numbers[line])
 
     def draw_header(self, look: Look, row: int) -> Sequence[Segment]:
         sign = ">" if look.plain else "»"
@@ -296,56 +281,11 @@ class EventsPane(LinePane[Entry]):
         trouble = isinstance(event, TaskEvent) and event.state is TaskState.FAILED
         style = look.accent if steered else look.error if trouble else look.muted
         segments.append(Segment(look.cut(one_line(detail), room), style))
-        if line == self._cursor:
-            return segments, look.cursor if content.focus else look.cursor_blurred
-        return segments, look.text
+        return segments, self.under(line, look)
 
     # ── actions ─────────────────────────────────────────────────────────────────────────────────
-
-    def action_cursor_up(self) -> None:
-        self.move_cursor(self._cursor - 1)
-
-    def action_cursor_down(self) -> None:
-        self.move_cursor(self._cursor + 1)
-
-    def action_cursor_top(self) -> None:
-        self.move_cursor(0)
-
-    def action_cursor_bottom(self) -> None:
-        self.move_cursor(len(self._numbers) - 1)
-
-    def action_cursor_page_up(self) -> None:
-        self.move_cursor(self._cursor - max(1, self.page - 1))
-
-    def action_cursor_page_down(self) -> None:
-        self.move_cursor(self._cursor + max(1, self.page - 1))
-
-    def action_cursor_half_up(self) -> None:
-        self.move_cursor(self._cursor - max(1, self.page // 2))
-
-    def action_cursor_half_down(self) -> None:
-        self.move_cursor(self._cursor + max(1, self.page // 2))
 
     def action_open(self) -> None:
         """Go to the task that the event is about."""
         if self.selected is not None:
             self.post_message(self.TaskMeant(self.selected, opened=True))
-
-    # ── what Textual tells ──────────────────────────────────────────────────────────────────────
-
-    def on_click(self, event: events.Click) -> None:
-        line = self.line_at(event)
-        if line is not None:
-            event.stop()
-            self.move_cursor(line)
-            if event.chain == 2:
-                self.action_open()
-
-    def on_focus(self) -> None:
-        self.redraw_lines((self._cursor,))
-
-    def on_blur(self) -> None:
-        self.redraw_lines((self._cursor,))
-
-    def layout_lines(self) -> None:
-        self.reveal(self._cursor)

@@ -8,14 +8,13 @@ from typing import ClassVar, Final, NamedTuple
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 
 from tui.keymap import Place, bindings
 from tui.present import Look
 from tui.shelf import PlanEntry, RunEntry
-from tui.widgets.lines import LinePane
+from tui.widgets.cursor import CursorPane
 
 Entry = RunEntry | PlanEntry
 
@@ -40,7 +39,7 @@ _RUN_COLUMNS: Final = (
 _PLAN_COLUMNS: Final = (_Column("PLAN", "name", 24), _Column("", "about", 0))
 
 
-class RunList(LinePane[tuple[Entry, bool, bool]]):
+class RunList(CursorPane[tuple[Entry, bool, bool]]):
     """A cursor that stays on its entry when others come, go or change places."""
 
     HEADER: ClassVar[int] = 1
@@ -56,12 +55,11 @@ class RunList(LinePane[tuple[Entry, bool, bool]]):
         super().__init__(id=id)
         self._entries: Sequence[Entry] = ()
         self._columns: Sequence[_Column] = _RUN_COLUMNS
-        self._cursor = 0
         self._note = "looking ..."
 
     @property
     def selected(self) -> Entry | None:
-        return self._entries[self._cursor] if self._entries else None
+        return self._entries[self.cursor] if self._entries else None
 
     def show(self, entries: Sequence[Entry], note: str) -> None:
         """Show these. note: what is said if there are none."""
@@ -71,12 +69,12 @@ class RunList(LinePane[tuple[Entry, bool, bool]]):
         self._columns = _PLAN_COLUMNS if is_plans else _RUN_COLUMNS
         keys = [_key(entry) for entry in entries]
         if before is not None and _key(before) in keys:
-            self._cursor = keys.index(_key(before))
+            self.cursor = keys.index(_key(before))
         else:
-            self._cursor = max(0, min(self._cursor, len(entries) - 1))
+            self.cursor = max(0, min(self.cursor, len(entries) - 1))
         self.line_count = len(entries)
         if self.is_mounted:
-            self.reveal(self._cursor)
+            self.reveal(self.cursor)
             self.redraw_changed()
         if self.selected != before:
             self.post_message(self.Highlighted())
@@ -87,7 +85,7 @@ class RunList(LinePane[tuple[Entry, bool, bool]]):
         return self._note
 
     def line_content(self, line: int) -> tuple[Entry, bool, bool]:
-        return self._entries[line], line == self._cursor, self.has_focus
+        return self._entries[line], line == self.cursor, self.has_focus
 
     def draw_header(self, look: Look, row: int) -> Sequence[Segment]:
         return [Segment("   "), *(Segment(text, look.muted) for text, _ in self._cells(None, look))]
@@ -95,13 +93,13 @@ class RunList(LinePane[tuple[Entry, bool, bool]]):
     def draw_line(
         self, line: int, content: tuple[Entry, bool, bool], look: Look
     ) -> tuple[Sequence[Segment], Style]:
-        entry, is_lit, is_focused = content
+        entry, *_ = content
         if isinstance(entry, RunEntry):
             mark = Segment(f" {look.glyph(entry.state)} ", look.states[entry.state])
         else:
             mark = Segment("   ")
-        under = (look.cursor if is_focused else look.cursor_blurred) if is_lit else look.text
-        return [mark, *(Segment(text, style) for text, style in self._cells(entry, look))], under
+        cells = (Segment(text, style) for text, style in self._cells(entry, look))
+        return [mark, *cells], self.under(line, look)
 
     def _cells(self, entry: Entry | None, look: Look) -> Sequence[tuple[str, Style]]:
         room = self.line_width
@@ -122,55 +120,12 @@ class RunList(LinePane[tuple[Entry, bool, bool]]):
 
     # ── the cursor ──────────────────────────────────────────────────────────────────────────────
 
-    def move_cursor(self, line: int) -> None:
-        line = max(0, min(line, len(self._entries) - 1))
-        if self._entries and line != self._cursor:
-            before, self._cursor = self._cursor, line
-            self.reveal(line)
-            self.redraw_lines((before, line))
+    def cursor_put(self, *, moved: bool) -> None:
+        if moved:
             self.post_message(self.Highlighted())
 
-    def action_cursor_up(self) -> None:
-        self.move_cursor(self._cursor - 1)
-
-    def action_cursor_down(self) -> None:
-        self.move_cursor(self._cursor + 1)
-
-    def action_cursor_top(self) -> None:
-        self.move_cursor(0)
-
-    def action_cursor_bottom(self) -> None:
-        self.move_cursor(len(self._entries) - 1)
-
-    def action_cursor_page_up(self) -> None:
-        self.move_cursor(self._cursor - max(1, self.page - 1))
-
-    def action_cursor_page_down(self) -> None:
-        self.move_cursor(self._cursor + max(1, self.page - 1))
-
-    def action_cursor_half_up(self) -> None:
-        self.move_cursor(self._cursor - max(1, self.page // 2))
-
-    def action_cursor_half_down(self) -> None:
-        self.move_cursor(self._cursor + max(1, self.page // 2))
-
-    def on_click(self, event: events.Click) -> None:
-        line = self.line_at(event)
-        if line is None:
-            return
-        event.stop()
-        self.move_cursor(line)
-        if event.chain == 2:
-            self.post_message(self.Opened())
-
-    def on_focus(self) -> None:
-        self.redraw_lines((self._cursor,))
-
-    def on_blur(self) -> None:
-        self.redraw_lines((self._cursor,))
-
-    def layout_lines(self) -> None:
-        self.reveal(self._cursor)
+    def action_open(self) -> None:
+        self.post_message(self.Opened())
 
 
 def _key(entry: Entry) -> str:

@@ -247,7 +247,7 @@ class TaskTable(TaskPane[Row]):
         index = self.selected
         if index is not None:
             self.marked ^= {index}
-            self.redraw_lines((self._cursor,))
+            self.redraw_lines((self.cursor,))
             self.action_cursor_down()
 
     def clear_marks(self) -> None:
@@ -289,7 +289,7 @@ class TaskTable(TaskPane[Row]):
         task = self.view.tasks[index]
         elapsed = task.elapsed(self._now)
         return Row(
-            cursor=line == self._cursor,
+            cursor=line == self.cursor,
             focus=self.has_focus,
             marked=index in self.marked,
             state=task.state,

@@ -6,16 +6,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Final
 
-from rich.style import Style
-from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 
 from engine.core.state import RunPhase, TaskState
 from engine.view.run_view import Changes, RunView
 from tui.keymap import Place, bindings
-from tui.present import Look
-from tui.widgets.lines import LinePane, Shown
+from tui.widgets.cursor import CursorPane
+from tui.widgets.lines import Shown
 
 STILL: Final = frozenset(
     {TaskState.PENDING, TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED}
@@ -27,7 +25,7 @@ SETTLE_AFTER: Final = 1.0
 """Seconds for which lines keep their places: what jumps at every tick cannot be read."""
 
 
-class TaskPane(LinePane[Shown]):
+class TaskPane(CursorPane[Shown]):
     """Lines that are tasks, with a cursor.
 
     rows: the tasks shown, by index, in the order of the lines. A subclass may have lines that stand for
@@ -71,7 +69,6 @@ class TaskPane(LinePane[Shown]):
         self._now = 0.0
         self._rows: Sequence[int] = ()
         self._line_of: dict[int, int] = {}
-        self._cursor = 0
         self._unsettled = False  # lines are not where they belong, which can wait
         self._arranged_at = 0.0
         self._adopt(view)
@@ -142,17 +139,17 @@ class TaskPane(LinePane[Shown]):
         its place on the screen stays the same."""
         node = self.node
         keep = node if keep is None else keep
-        offset = self._cursor - self.top
+        offset = self.cursor - self.top
         self._unsettled = False
         self._arranged_at = self._now
         self._rows = self.order_tasks(keep)
         self._line_of = {index: line for line, index in enumerate(self._rows)}
         self.line_count = len(self._rows)
         line = self._line_of.get(keep) if keep is not None else None
-        self._cursor = line if line is not None else max(0, min(self._cursor, len(self._rows) - 1))
+        self.cursor = line if line is not None else max(0, min(self.cursor, len(self._rows) - 1))
         if self.is_mounted:
-            self.scroll_to_line(self._cursor - offset)
-            self.reveal(self._cursor)
+            self.scroll_to_line(self.cursor - offset)
+            self.reveal(self.cursor)
             self.redraw_changed()
         if line is None and self.selected is not None and node is not None:
             self.post_message(self.TaskHighlighted(self, self.selected))
@@ -162,7 +159,7 @@ class TaskPane(LinePane[Shown]):
     @property
     def node(self) -> int | None:
         """What is under the cursor, as in `rows`; None if nothing is shown."""
-        return self._rows[self._cursor] if self._rows else None
+        return self._rows[self.cursor] if self._rows else None
 
     @property
     def selected(self) -> int | None:
@@ -179,7 +176,7 @@ class TaskPane(LinePane[Shown]):
         """Put the cursor on a task, if it is shown. Posts nothing."""
         line = self._line_of.get(index)
         if line is not None:
-            self._put_cursor(line)
+            self.put_cursor(line)
 
     def select_node(self, node: int) -> None:
         """Put the cursor on what is in `rows`, or would be. Posts nothing."""
@@ -189,26 +186,9 @@ class TaskPane(LinePane[Shown]):
         """The line that shows the task, None if none does."""
         return self._line_of.get(index)
 
-    def move_cursor(self, line: int) -> None:
-        """Put the cursor on a line, or as near to it as there are lines, and say so."""
-        if not self._rows:
-            return
-        line = max(0, min(line, len(self._rows) - 1))
-        moved = line != self._cursor
-        self._put_cursor(line)
+    def cursor_put(self, *, moved: bool) -> None:
         if moved:
-            self.post_message(self.TaskHighlighted(self, self.task_of(self._rows[line])))
-
-    def _put_cursor(self, line: int) -> None:
-        before, self._cursor = self._cursor, line
-        self.reveal(line)
-        self.redraw_lines((before, line))
-
-    def under(self, line: int, look: Look) -> Style:
-        """The style of a whole line: where the cursor is, and whether keys go here."""
-        if line != self._cursor:
-            return look.text
-        return look.cursor if self.has_focus else look.cursor_blurred
+            self.post_message(self.TaskHighlighted(self, self.task_of(self._rows[self.cursor])))
 
     def find_next(self, text: str) -> bool:
         """Go to the next task with `text` in its name, round the end; False if there is none."""
@@ -242,50 +222,6 @@ class TaskPane(LinePane[Shown]):
 
     # ── actions ─────────────────────────────────────────────────────────────────────────────────
 
-    def action_cursor_up(self) -> None:
-        self.move_cursor(self._cursor - 1)
-
-    def action_cursor_down(self) -> None:
-        self.move_cursor(self._cursor + 1)
-
-    def action_cursor_top(self) -> None:
-        self.move_cursor(0)
-
-    def action_cursor_bottom(self) -> None:
-        self.move_cursor(len(self._rows) - 1)
-
-    def action_cursor_page_up(self) -> None:
-        self.move_cursor(self._cursor - max(1, self.page - 1))
-
-    def action_cursor_page_down(self) -> None:
-        self.move_cursor(self._cursor + max(1, self.page - 1))
-
-    def action_cursor_half_up(self) -> None:
-        self.move_cursor(self._cursor - max(1, self.page // 2))
-
-    def action_cursor_half_down(self) -> None:
-        self.move_cursor(self._cursor + max(1, self.page // 2))
-
     def action_open(self) -> None:
         if self.selected is not None:
             self.post_message(self.TaskOpened(self, self.selected))
-
-    # ── what Textual tells ──────────────────────────────────────────────────────────────────────
-
-    def on_click(self, event: events.Click) -> None:
-        line = self.line_at(event)
-        if line is None:
-            return
-        event.stop()
-        self.move_cursor(line)
-        if event.chain == 2:
-            self.action_open()
-
-    def on_focus(self) -> None:
-        self.redraw_lines((self._cursor,))
-
-    def on_blur(self) -> None:
-        self.redraw_lines((self._cursor,))
-
-    def layout_lines(self) -> None:
-        self.reveal(self._cursor)

@@ -228,7 +228,7 @@ class Timeline(TaskPane[Bar]):
         task = self.view.tasks[index]
         elapsed = task.elapsed(self._now)
         return Bar(
-            cursor=line == self._cursor,
+            cursor=line == self.cursor,
             focus=self.has_focus,
             critical=index in self._forecast.path,
             state=task.state,

@@ -258,7 +258,7 @@ class PlanTree(TaskPane[Branch]):
         task = self.view.tasks[index]
         folded = self._branches.is_folded(index)
         return Branch(
-            cursor=line == self._cursor,
+            cursor=line == self.cursor,
             focus=self.has_focus,
             state=task.state,
             stalled=task.stalled_since is not None,
@@ -272,7 +272,7 @@ class PlanTree(TaskPane[Branch]):
         tally = branches.tallies[group]
         failed = tally[TaskState.FAILED]
         return Branch(
-            cursor=line == self._cursor,
+            cursor=line == self.cursor,
             focus=self.has_focus,
             state=self._foremost(group),
             stalled=any(branches.group_of.get(index) == group for index in self.view.stalled),
