@@ -134,7 +134,7 @@ class HomeApp(PlandeckApp):
         if not self.copy_selection():
             await self.action_leave()
 
-    async def on_run_screen_back(self) -> None:
+    async def on_pane_screen_back(self) -> None:
         await self._go_back()
 
     async def _end_visit(self) -> None:

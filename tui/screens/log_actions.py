@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from textual.screen import Screen
-
+from tui.screens.panes import PaneScreen
 from tui.screens.replaying import Replaying
 from tui.widgets.frame import PaneId
 from tui.widgets.header import RunHeader
-from tui.widgets.log import LogPane
 
 
-class LogActions(Screen[None]):
+class LogActions(PaneScreen, inherit_bindings=False):
     """The part of a run's screen that has to do with time past."""
 
-    log_pane: LogPane
     header: RunHeader
     replaying: Replaying
-
-    def bring(self, pane: PaneId) -> None:
-        """Put a pane in front."""
-        raise NotImplementedError
-
-    def draw_borders(self) -> None:
-        """All that depends on where the operator is, around the panes."""
-        raise NotImplementedError
 
     def action_log_follow(self) -> None:
         self.log_pane.follow = not self.log_pane.follow
