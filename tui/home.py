@@ -33,12 +33,12 @@ from engine.view.text import one_line
 from tui.base import PlandeckApp
 from tui.commands import Question
 from tui.ended import EndedRun
-from tui.host import SIGNAL_BASE, heeded_signals
 from tui.marks import MODE_WORDS, counted
 from tui.preferences import Preferences
 from tui.screens.run import RunScreen
 from tui.screens.runs import RunsScreen
 from tui.shelf import PlanEntry, RunEntry, take_stock, why
+from tui.ways_out import SIGNAL_BASE, heeded_signals
 
 _PLANDECK: Final = (sys.executable, "-m", "tui")
 _RUN_ID: Final = re.compile(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b")

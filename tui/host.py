@@ -35,6 +35,7 @@ from tui.readonly import ReadOnlyRun
 from tui.report import JsonReport, PlainReport, Report, Style
 from tui.summary import summary
 from tui.teller import FAREWELL, Teller
+from tui.ways_out import EXIT_CODES, SIGNAL_BASE, UNLIMITED, heeded_signals
 
 if TYPE_CHECKING:
     from engine.monitor.publication import Publication
@@ -42,13 +43,6 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
-
-EXIT_CODES: Final = {Outcome.SUCCESS: 0, Outcome.FAILED: 1, Outcome.CANCELLED: 130, Outcome.INTERRUPTED: 1}
-SIGNAL_BASE: Final = 128
-"""A process ended by signal n is reported as 128 + n by every shell; we leave with the same codes."""
-
-UNLIMITED: Final = sys.maxsize
-"""A report must be whole. What a run can say is bounded by its plan, so keeping it all is safe."""
 
 LOOK_INTERVAL: Final = 1.0
 """Seconds between two looks whether the run is kept still."""
@@ -59,13 +53,6 @@ NOTICE: Final = 30.0
 ECHO: Final = 1.0
 """Seconds within which a signal that is not typed comes twice, but is meant once: `kill %1` and timeout(1)
 send it to this process and to its launcher, which passes it on."""
-
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def heeded_signals() -> list[signal.Signals]:
-    """Those of `SIGNALS` that we were not started to ignore (by nohup, or as a job in the background)."""
-    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class Request(NamedTuple):

@@ -20,13 +20,13 @@ from engine.store.lock import holder_of
 from engine.store.places import run_directory, socket_path
 from engine.store.records import RunRecord
 from engine.view.run_view import RunView
-from tui.host import EXIT_CODES, SIGNAL_BASE, UNLIMITED, heeded_signals
 from tui.kept_runs import short_id
 from tui.plain import PlainLines
 from tui.preferences import Preferences
 from tui.report import Style
 from tui.summary import summary
 from tui.teller import Teller
+from tui.ways_out import EXIT_CODES, SIGNAL_BASE, UNLIMITED, heeded_signals
 
 if TYPE_CHECKING:
     from tui.app import ConsoleApp

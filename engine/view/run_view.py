@@ -104,6 +104,8 @@ class RunView:
             TaskView(index, task.name, task.retry.limit, len(graph.needs[index]) + (task.scope > 0))
             for index, task in enumerate(plan.tasks)
         ]
+        self.names = [one_line(task.name) or ascii(task.name) for task in plan.tasks]
+        """What the tasks are called, each on one printable line."""
         self.counts: dict[TaskState, int] = dict.fromkeys(TaskState, 0)
         for task in self.tasks:
             if task.index not in self._subplans:
@@ -229,11 +231,6 @@ class RunView:
     def health_course(self) -> list[float]:
         """The last healths, oldest first, at most `COURSE_LIMIT`; one for each change."""
         return list(self._course)
-
-    @cached_property
-    def names(self) -> list[str]:
-        """What the tasks are called, each on one printable line."""
-        return [one_line(task.name) or ascii(task.name) for task in self.tasks]
 
     @cached_property
     def ranks(self) -> list[int]:

@@ -94,6 +94,13 @@ def test_help_loads_nothing_heavy() -> None:
     assert not loaded & HEAVY
 
 
+def test_who_looks_at_a_run_does_not_load_what_reads_plans_and_runs_them() -> None:
+    result = python("-c", "import sys, tui.app, tui.visit\nprint(*sys.modules)")
+    loaded = set(result.stdout.split())
+    assert {"tui.app", "tui.visit"} <= loaded
+    assert not loaded & {"engine.runner", "engine.dispatch.local", "engine.plan.load", "pydantic", "yaml"}
+
+
 @pytest.mark.parametrize("command", cli.commands)
 def test_every_command_has_help(call: Cli, command: str) -> None:
     code, out, _ = call(command, "--help")
