@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from engine.core.state import TERMINAL, RunPhase, TaskState
 from engine.plan.model import Condition
+from engine.view.tally import Tally
+from engine.view.task_view import TaskView
 from engine.view.text import one_line
 from engine.view.timing import short
-
-if TYPE_CHECKING:
-    from engine.view.run_view import RunView
-    from engine.view.task_view import TaskView
-
-MET_BY: Final[dict[Condition, frozenset[TaskState]]] = {
-    Condition.SUCCESS: frozenset({TaskState.SUCCESS}),
-    Condition.FAILED: frozenset({TaskState.FAILED}),
-    Condition.FINISHED: TERMINAL,
-    Condition.SKIPPED: frozenset({TaskState.SKIPPED}),
-}
-"""The states that meet a need. SUCCESS is met by a tolerated failure besides."""
 
 NAMED_NEEDS: Final = 2
 """How many needs are named before the rest is only counted."""
@@ -33,14 +23,13 @@ _ASKED_TO: Final = {
 }
 
 
-def is_met(view: RunView, needed: int, dependent: int) -> bool:
+def is_met(view: Tally, needed: int, dependent: int) -> bool:
     """Whether `dependent` has what it asks of `needed`."""
     condition = view.graph.special_conditions.get((needed, dependent), Condition.SUCCESS)
-    task = view.tasks[needed]
-    return task.state in MET_BY[condition] or (condition is Condition.SUCCESS and task.tolerated)
+    return view.tasks[needed].meets(condition)
 
 
-def why(view: RunView, task: TaskView, now: float, last_line: str = "") -> str:
+def why(view: Tally, task: TaskView, now: float, last_line: str = "") -> str:
     """One short phrase without control characters; "" if there is nothing to explain.
 
     last_line: what the task printed last; it is added where a failure does not say it already.
@@ -48,12 +37,12 @@ def why(view: RunView, task: TaskView, now: float, last_line: str = "") -> str:
     return one_line(_WHY[task.state](view, task, now, last_line))
 
 
-def _pending(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+def _pending(view: Tally, task: TaskView, now: float, last_line: str) -> str:
     waits = _ending(view) or _waits_for(view, task) or _waits_inside(view, task)
     return f"{_held(task)}, {waits}" if task.held else waits
 
 
-def _ready(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+def _ready(view: Tally, task: TaskView, now: float, last_line: str) -> str:
     if task.held:
         return _held(task)
     if view.phase is RunPhase.PENDING:
@@ -80,7 +69,7 @@ def _ready(view: RunView, task: TaskView, now: float, last_line: str) -> str:
     return "starting"
 
 
-def _running(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+def _running(view: Tally, task: TaskView, now: float, last_line: str) -> str:
     scope = view.scopes.subplan(task.index)
     if scope is not None:
         held = "held, " if task.held else ""
@@ -89,7 +78,7 @@ def _running(view: RunView, task: TaskView, now: float, last_line: str) -> str:
     return "" if task.stalled_since is None else f"silent {short(now - task.stalled_since)}"
 
 
-def _retrying(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+def _retrying(view: Tally, task: TaskView, now: float, last_line: str) -> str:
     if task.due is not None and task.due > now and not task.held:
         following = task.attempt + 1
         return f"retry in {short(task.due - now)} ({following}/{max(task.max_attempts, following)})"
@@ -97,29 +86,29 @@ def _retrying(view: RunView, task: TaskView, now: float, last_line: str) -> str:
     return _pending(view, task, now, last_line) if task.unmet else _ready(view, task, now, last_line)
 
 
-def _stopping(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+def _stopping(view: Tally, task: TaskView, now: float, last_line: str) -> str:
     return _say("stopping", task.reason)
 
 
-def _success(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+def _success(view: Tally, task: TaskView, now: float, last_line: str) -> str:
     return _say("marked as done", task.reason) if task.reason else ""
 
 
-def _failed(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+def _failed(view: Tally, task: TaskView, now: float, last_line: str) -> str:
     return _with_last_line(task.error or "failed", last_line)
 
 
-def _skipped(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+def _skipped(view: Tally, task: TaskView, now: float, last_line: str) -> str:
     if task.tolerated:
         return _say("tolerated", _with_last_line(task.error or "", last_line))
     return _say("skipped", task.reason)
 
 
-def _cancelled(view: RunView, task: TaskView, now: float, last_line: str) -> str:
+def _cancelled(view: Tally, task: TaskView, now: float, last_line: str) -> str:
     return _say("cancelled", task.reason)
 
 
-_WHY: Final[dict[TaskState, Callable[[RunView, TaskView, float, str], str]]] = {
+_WHY: Final[dict[TaskState, Callable[[Tally, TaskView, float, str], str]]] = {
     TaskState.PENDING: _pending,
     TaskState.READY: _ready,
     TaskState.RUNNING: _running,
@@ -143,13 +132,13 @@ def _by(whom: str) -> str:
     return f": {whom}" if whom.endswith(" failed") else f" by {whom}"
 
 
-def _ending(view: RunView) -> str:
+def _ending(view: Tally) -> str:
     if view.phase is RunPhase.DRAINING:
         return "plan is draining: will not start"
     return "plan is being cancelled" if view.phase is RunPhase.CANCELLING else ""
 
 
-def _waits_for(view: RunView, task: TaskView) -> str:
+def _waits_for(view: Tally, task: TaskView) -> str:
     """The needs not met yet, the first by name, each with what is asked of it where that is not success."""
     special = view.graph.special_conditions
     names: list[str] = []
@@ -172,13 +161,13 @@ def _waits_for(view: RunView, task: TaskView) -> str:
     return f"waits for {', '.join(names)}{more}" if names else ""
 
 
-def _is_open(view: RunView, task: TaskView) -> bool:
+def _is_open(view: Tally, task: TaskView) -> bool:
     """Whether the subplan that it belongs to, if it belongs to one, goes on."""
     around = view.graph.nesting.around(task.index)
     return not around or view.tasks[around[0]].state is TaskState.RUNNING
 
 
-def _waits_inside(view: RunView, task: TaskView) -> str:
+def _waits_inside(view: Tally, task: TaskView) -> str:
     """Nothing but its subplan is missing."""
     parent = view.tasks[view.graph.nesting.around(task.index)[0]]
     if parent.state is TaskState.RETRYING:
@@ -186,7 +175,7 @@ def _waits_inside(view: RunView, task: TaskView) -> str:
     return f"waits for {parent.name} to start"
 
 
-def _shut_out(view: RunView, task: TaskView) -> str:
+def _shut_out(view: Tally, task: TaskView) -> str:
     """The subplan around it in which nothing new starts now."""
     for scope in view.scopes.of(task.index).chain():
         if scope.paused:

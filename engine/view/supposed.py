@@ -10,8 +10,8 @@ import msgspec
 from engine.core.state import TERMINAL, RunPhase, TaskState
 from engine.plan.graph import Graph
 from engine.plan.model import Condition
-from engine.view.reasons import MET_BY
 from engine.view.run_view import RunView
+from engine.view.task_view import MET_BY
 from engine.view.text import one_line
 
 NAMED: Final = 6

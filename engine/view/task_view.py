@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from engine.core.records import AttemptRecord
-from engine.core.state import TaskState
+from engine.core.state import TERMINAL, TaskState
+from engine.plan.model import Condition
+
+MET_BY: Final[dict[Condition, frozenset[TaskState]]] = {
+    Condition.SUCCESS: frozenset({TaskState.SUCCESS}),
+    Condition.FAILED: frozenset({TaskState.FAILED}),
+    Condition.FINISHED: TERMINAL,
+    Condition.SKIPPED: frozenset({TaskState.SKIPPED}),
+}
+"""The states that meet a need. SUCCESS is met by a tolerated failure besides."""
 
 
 class TaskView:
@@ -92,3 +103,7 @@ class TaskView:
             return None
         record = self.attempts[-1]
         return max(0.0, (now if record.ended is None else record.ended) - record.started)
+
+    def meets(self, condition: Condition) -> bool:
+        """Whether a task that asks this of it has what it needs."""
+        return self.state in MET_BY[condition] or (condition is Condition.SUCCESS and self.tolerated)

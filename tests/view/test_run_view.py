@@ -9,7 +9,7 @@ from engine.core.records import AttemptRecord, Snapshot, TaskSnapshot
 from engine.core.state import Outcome, RunPhase, TaskState
 from engine.plan.graph import Graph
 from engine.plan.model import Condition, FailureMode, Need, Plan, Retry, Task
-from engine.view import run_view
+from engine.view import run_view, tally
 from engine.view.run_view import RunView
 from tests.support import recordings
 from tests.support.events import EventFactory
@@ -99,7 +99,7 @@ def test_the_course_keeps_the_last_changes() -> None:
         events.started(f"t{number}")
         events.completed(f"t{number}")
     course = seen(events).health_course
-    assert len(course) == run_view.COURSE_LIMIT
+    assert len(course) == tally.COURSE_LIMIT
     assert course[-1] == 1.0
     assert course[0] == pytest.approx(70 / 71)
 
