@@ -151,7 +151,10 @@ def graph(plan: str, format: str, params: Mapping[str, str]) -> int:
 
 @cli.command()
 def schema() -> None:
-    """Print the JSON Schema of a plan, for editors that complete and check."""
+    """Print the JSON Schema of a plan.
+
+    Editors complete and check plans with it.
+    """
     import json
 
     from engine.plan.document import plan_schema

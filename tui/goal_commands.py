@@ -21,10 +21,10 @@ NO_GOALS: Final = "no goals yet: a plan with `goal:` has one"
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, one for each goal.")
 @click.pass_context
 def goals(context: click.Context, as_json: bool) -> int | None:
-    """List the goals that plans were run for, the one that has moved last first.
+    """List the goals that plans were run for.
 
-    A goal is pending until a run begins it, active while one goes on, then achieved or failed; or it
-    is abandoned.
+    The one that has moved last comes first. A goal is pending until a run begins it, active while one
+    goes on, then achieved or failed; or it is abandoned.
     """
     if context.invoked_subcommand is not None:
         if as_json:

@@ -67,9 +67,10 @@ def resume(run: str, **options: Any) -> int:
 @click.option("--downstream", is_flag=True, help="Run all that comes after TASK again as well.")
 @reopen_options
 def retry(run: str, task: str | None, downstream: bool, **options: Any) -> int:
-    """Run a task of an earlier run again; without TASK all that failed.
+    """Run again what failed in an earlier run, or one task of it.
 
-    What they alone had blocked runs as well. TASK may be a matrix: all its tasks run again.
+    Without TASK all that failed runs again. What they alone had blocked runs as well. TASK may be a
+    matrix: all its tasks run again.
     """
     from engine.core.inputs import Command, RetryFailed, RetryTask
     from engine.plan.graph import Graph
