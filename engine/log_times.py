@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -69,6 +69,16 @@ class TimesWriter:
                 written = os.write(descriptor, data)
                 if written < len(data):  # the disk is full; half a mark would put all later ones out of step
                     os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+            finally:
+                os.close(descriptor)
+
+    def cut(self, log: Path, size: int) -> None:
+        """The log is cut to that size: what was marked behind it is gone."""
+        with suppress(OSError):
+            descriptor = os.open(times_path(log), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                count = bisect_left(_Marks(descriptor), size, key=lambda mark: mark.place)
+                os.ftruncate(descriptor, count * _MARK.size)
             finally:
                 os.close(descriptor)
 

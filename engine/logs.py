@@ -68,6 +68,7 @@ class AttemptLog:
         self._on_fault = on_fault
         self._masked = None if mask is None else MaskedStream(mask)
         self._written = 0
+        self._goes_on = False
         self._lines: _Lines | None = None
         self._fd: int | None = None
         self._end = 0  # of the file
@@ -84,7 +85,8 @@ class AttemptLog:
         return plain(self._lines.last) if self._lines is not None else ""
 
     def started(self, where: str = "") -> None:
-        self._times.begin(self._clock())
+        if not self._goes_on:
+            self._times.begin(self._clock())
         self._on_started(where)
 
     def heartbeat(self) -> None:
@@ -99,11 +101,12 @@ class AttemptLog:
     def bookmark(self) -> tuple[int, int]:
         """How many of the bytes written are in the file, as far as that could be, and how long it is."""
         held = 0 if self._masked is None else self._masked.held
-        return self._written - held, self.size - self.lost
+        return self._written - held, self._end
 
     def go_back_to(self, taken: int, kept: int) -> None:
         """Go on from a bookmark of an earlier log of the same attempt: what came after will come again."""
-        self._written, self.size = taken, kept
+        self._written, self.size, self._goes_on = taken, kept, kept > 0
+        self._times.cut(self.path, kept)
         try:
             os.truncate(self.path, kept)
         except FileNotFoundError:

@@ -6,10 +6,11 @@ from random import Random
 
 import pytest
 
-from engine.core.events import PlanCompleted, TaskCompleted, TaskRetried
+from engine.core.events import PlanCompleted, TaskCompleted, TaskReset, TaskRetried
 from engine.core.inputs import (
     CancelTask,
     HoldTask,
+    OutcomeKind,
     PausePlan,
     ReleaseTask,
     ResumePlan,
@@ -27,10 +28,13 @@ from tests.support.world import World, plan, subplan, task
 FAIL_FAST = FailureMode.FAIL_FAST
 
 
-def gone_on(world: World) -> World:
-    """A second world that knows of the first only what its events tell, right after its start."""
+def gone_on(world: World, adopted: str = "") -> World:
+    """A second world that knows of the first only what its events tell, right after its start. adopted: names
+    of tasks whose dispatcher still has them."""
     graph = world.scheduler.graph
-    after = World(graph.plan, checked=False, snapshot=snapshot_of(graph, world.events, "run"))
+    indices = {world.index(name) for name in adopted.split()}
+    snapshot = snapshot_of(graph, world.events, "run")
+    after = World(graph.plan, checked=False, snapshot=snapshot, adopted=indices)
     after.offset = world.offset
     after.words = after.start()  # type: ignore[attr-defined]
     after.scheduler.check_invariants()
@@ -227,3 +231,111 @@ def test_slots_mode_pause_and_hold_of_a_subplan_are_kept() -> None:
     assert after.flying == ["sub/a", "sub/b"]
     after.order(ReleaseTask, "sub/deep")
     assert after.flying == ["sub/a", "sub/b", "sub/deep/x"]
+
+
+class TestAdoption:
+    """What a dispatcher still has is handed to it again, with the number that it had."""
+
+    def test_what_was_running_goes_on(self) -> None:
+        world = World(plan(a="", b="a", c="a", d="b c"))
+        world.start()
+        world.succeed("a")
+        world.admit("b")
+        after = gone_on(world, "b")
+        assert begin(after) == ["PLAN_RESUMED", "start b#1", "start c#1"]
+        assert after.admit("b") == []
+        after.succeed("b")
+        after.succeed("c")
+        after.succeed("d")
+        assert [event.retried for event in after.events if isinstance(event, PlanCompleted)] == [0]
+        (record,) = after.scheduler.snapshot().tasks[1].attempts
+        assert (record.number, record.error, record.where) == (1, None, "pid of b")
+
+    def test_what_had_been_handed_out_but_not_been_taken_up_is_not_handed_out_twice(self) -> None:
+        world = World(plan(a="", b=""))
+        world.start()
+        after = gone_on(world, "a")
+        assert begin(after) == ["PLAN_RESUMED", "start a#1", "start b#1"]
+        assert after.admit("a") == ["TASK_STARTED a"]
+        assert after.succeed("a") == ["TASK_COMPLETED a"]
+
+    def test_a_retry_that_had_been_handed_out(self) -> None:
+        world = World(plan(a=task(retry=1)))
+        world.start()
+        world.fail("a")
+        world.wait(1.0)
+        after = gone_on(world, "a")
+        assert begin(after) == ["PLAN_RESUMED", "start a#2"]
+        assert after.admit("a") == ["TASK_RETRIED a"]
+        assert after.fail("a") == ["TASK_FAILED a", "PLAN_COMPLETED"]
+
+    @pytest.mark.parametrize("is_taken_up", [True, False])
+    def test_what_was_being_stopped_is_stopped_again(self, is_taken_up: bool) -> None:
+        world = World(plan(a="", b="a"))
+        world.start()
+        if is_taken_up:
+            world.admit("a")
+        world.order(CancelTask, "a")
+        after = gone_on(world, "a")
+        assert begin(after) == ["PLAN_RESUMED", "start a#1", "stop a#1"]
+        assert after.stopped("a") == ["TASK_CANCELLED a", "TASK_SKIPPED b", "PLAN_COMPLETED"]
+
+    def test_a_time_out_counts_from_the_start_of_the_attempt(self) -> None:
+        world = World(plan(a=task(timeout=5.0)))
+        world.start()
+        world.wait(1.0)
+        world.admit("a")
+        world.wait(2.0)
+        after = gone_on(world, "a")
+        assert after.wait(2.9) == []
+        assert after.wait(0.2) == ["TASK_STOPPING a", "stop a#1"]
+
+    def test_slots_of_a_subplan_are_taken(self) -> None:
+        world = World(plan(s=subplan({"a": "", "b": ""}, slots=1)))
+        world.start()
+        world.admit("s/a")
+        after = gone_on(world, "s/a")
+        assert begin(after) == ["PLAN_RESUMED", "start s/a#1"]
+        assert after.succeed("s/a") == ["TASK_COMPLETED s/a", "start s/b#1"]
+
+
+GONE = "the worker has gone"
+
+
+class TestLoss:
+    """An attempt that ended with the machine that it was on."""
+
+    def test_another_is_made_and_no_retry_used_up(self) -> None:
+        world = World(plan(a=""))
+        world.start()
+        world.admit("a")
+        assert world.finish("a", OutcomeKind.LOST, GONE) == ["TASK_RESET a", "start a#2"]
+        world.admit("a")
+        world.succeed("a")
+        assert [event.retried for event in world.events if isinstance(event, PlanCompleted)] == [0]
+        assert [event.cause for event in world.events if isinstance(event, TaskReset)] == [GONE]
+        snapshot = snapshot_of(world.scheduler.graph, world.events, "run")
+        assert snapshot.tasks == world.scheduler.snapshot().tasks
+
+    def test_the_third_in_a_row_is_a_failure(self) -> None:
+        world = World(plan(a=task(retry=1), b="a"))
+        world.start()
+        for number in (1, 2):
+            world.admit("a")
+            lost = world.finish("a", OutcomeKind.LOST, GONE)
+            assert lost == ["TASK_RESET a", f"start a#{number + 1}"]
+        world.admit("a")
+        assert world.finish("a", OutcomeKind.LOST, GONE) == ["RETRY_SCHEDULED a"]
+        world.wait(1.0)
+        world.admit("a")
+        assert world.finish("a", OutcomeKind.LOST, GONE) == ["TASK_RESET a", "start a#5"]
+
+    def test_what_is_lost_while_it_is_being_stopped_has_ended(self) -> None:
+        world = World(plan(a=""))
+        world.start()
+        world.admit("a")
+        world.order(CancelTask, "a")
+        assert world.finish("a", OutcomeKind.LOST, GONE) == [
+            "TASK_CANCELLED a",
+            "PLAN_COMPLETED",
+        ]

@@ -147,6 +147,8 @@ class Watch:
         elif told in TERMINAL:
             assert isinstance(event, TaskReleased), f"ended twice: {event}"
         known = {told} | SILENT.get(told, set())
+        if isinstance(event, TaskReset) and event.interrupted:
+            known.add(TaskState.RETRYING)  # without a back-off
         assert state in known or any(state in TRANSITIONS[old] for old in known), f"{told}, then {event}"
         self._told[index] = state
         self._tolerated.discard(index)

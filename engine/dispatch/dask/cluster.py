@@ -119,8 +119,7 @@ class Cluster:
         self._futures.clear()
         if self._client is not None:
             client, self._client = self._client, None
-            with suppress(*_FAULTS), anyio.move_on_after(REACH_LIMIT):
-                await client.close(timeout=REACH_LIMIT)
+            await _dismiss(client)
 
     # ── room ────────────────────────────────────────────────────────────────────────────────────
 
@@ -315,6 +314,8 @@ class Cluster:
         if self._client is not None and self._client.status in ("connecting", "newly-created"):
             self._note_silence()
             raise Unreachable(self._silence)
+        if self._client is not None:
+            await _dismiss(self._client)
         client: Any = Client(  # type: ignore[no-untyped-call]
             self._address,
             security=self._security,
@@ -326,7 +327,7 @@ class Cluster:
         try:
             await client
         except (*_FAULTS, ValueError) as error:
-            await client.close(timeout=REACH_LIMIT)
+            await _dismiss(client)
             self._note_silence()
             raise Unreachable(f"{self._silence}: {error}") from error
         self._client = client
@@ -336,6 +337,13 @@ class Cluster:
         if self._client is None:
             raise Unreachable(self._silence)
         return self._client
+
+
+async def _dismiss(client: Any) -> None:
+    is_well = client.status == "running"
+    with suppress(*_FAULTS), anyio.move_on_after(REACH_LIMIT):
+        await client._close(fast=not is_well)  # else what tries to connect goes on
+    client.status = "closed"  # however that went: it must not try again when it is forgotten
 
 
 def _errand() -> Callable[[str, str], str]:
