@@ -17,7 +17,7 @@ from engine import open_run
 from engine.core.state import Outcome
 from engine.plan.load import parse_plan
 from engine.settings.reader import parse_settings
-from tui.cli import cli
+from tui.cli.main import cli
 from tui.remapping import remap
 
 ROOT = Path(__file__).parent.parent

@@ -9,7 +9,7 @@ import pytest
 
 from engine import load_plan
 from engine.plan.graph import Graph
-from tui.cli import run_command_line
+from tui.cli.main import run_command_line
 from tui.samples import headline, sample_plans
 
 SAMPLES = sample_plans()

@@ -20,7 +20,7 @@ def main() -> None:
 
         launch()  # forks, so before anything else is loaded
 
-    from tui.cli import run_command_line
+    from tui.cli.main import run_command_line
 
     code = run_command_line(arguments)
     if arguments[:1] and arguments[0] in GUARDED:

@@ -16,10 +16,10 @@ from textual.app import App
 from engine.core.state import RunPhase
 from engine.handle import RunHandle
 from engine.view.run_view import RunView
-from tui.plain import PlainLines
-from tui.streams import style_of
-from tui.teller import Teller
-from tui.terminal import TerminalDriver
+from tui.plain.lines import PlainLines
+from tui.plain.streams import style_of
+from tui.plain.teller import Teller
+from tui.terminal.driver import TerminalDriver
 
 _STDIN: Final = 0
 _LOCAL_MODES: Final = 3

@@ -19,7 +19,6 @@ from textual.widgets import Input
 
 from engine.collector import settle_collector
 from engine.settings.model import When
-from tui.canvas import Canvas
 from tui.keymap import Place, bindings, effective
 from tui.notice import desktop_notification
 from tui.palette import KeyProvider
@@ -27,8 +26,9 @@ from tui.preferences import Preferences
 from tui.present import DARK, LIGHT, Look, cut, stand_ins, variables_of, wants_ascii
 from tui.remapping import NO_KEY
 from tui.screens.run import RunScreen
-from tui.terminal import TerminalApp, TerminalLost
-from tui.type_ahead import OneKeyAtATime
+from tui.terminal.canvas import Canvas
+from tui.terminal.driver import TerminalApp, TerminalLost
+from tui.terminal.type_ahead import OneKeyAtATime
 
 logger = logging.getLogger(__name__)
 

@@ -32,13 +32,13 @@ from engine.store.places import run_directory, socket_path, state_directory
 from engine.view.text import one_line
 from tui.base import PlandeckApp
 from tui.commands import Question
-from tui.ended import EndedRun
-from tui.marks import MODE_WORDS, counted
+from tui.hosting.ended import EndedRun
+from tui.hosting.ways_out import SIGNAL_BASE, heeded_signals
+from tui.plain.marks import MODE_WORDS, counted
 from tui.preferences import Preferences
 from tui.screens.run import RunScreen
 from tui.screens.runs import RunsScreen
 from tui.shelf import PlanEntry, RunEntry, take_stock, why
-from tui.ways_out import SIGNAL_BASE, heeded_signals
 
 _PLANDECK: Final = (sys.executable, "-m", "tui")
 _RUN_ID: Final = re.compile(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b")
@@ -236,8 +236,8 @@ class HomeApp(PlandeckApp):
         from tui.screens.kept import KeptScreen
 
         def read() -> str:
-            from tui.history_view import Kept, show_text
-            from tui.report import Style
+            from tui.plain.history_view import Kept, show_text
+            from tui.plain.report import Style
 
             with History(self._state) as history:
                 kept = Kept.of(history, history.find(entry.run_id))

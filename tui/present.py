@@ -17,9 +17,9 @@ from textual.widget import Widget
 
 from engine.core.state import TaskState
 from engine.view.timing import clock as clock
-from tui.marks import MARKS as MARKS
-from tui.marks import MODE_WORDS as MODE_WORDS
-from tui.marks import wants_ascii as wants_ascii
+from tui.plain.marks import MARKS as MARKS
+from tui.plain.marks import MODE_WORDS as MODE_WORDS
+from tui.plain.marks import wants_ascii as wants_ascii
 
 HEALTHY: Final = 0.8
 UNHEALTHY: Final = 0.5

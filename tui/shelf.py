@@ -14,9 +14,9 @@ from engine.store.history import History
 from engine.store.records import RunRecord
 from engine.view.text import one_line
 from engine.view.timing import short
-from tui.history_view import status_of
-from tui.kept_runs import short_id
-from tui.marks import counted
+from tui.plain.history_view import status_of
+from tui.plain.ids import short_id
+from tui.plain.marks import counted
 from tui.samples import headline, sample_plans
 
 SHOWN_RUNS: Final = 200

@@ -25,7 +25,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.terminal import TerminalApp, TerminalDriver
+from tui.terminal.driver import TerminalApp, TerminalDriver
 
 HEARTBEAT = 0.005
 """Seconds between two looks at how far the loop is behind."""

@@ -24,7 +24,7 @@ from tests.support.console import console
 from tests.support.run import FakeRun
 from tui.app import HUNG_UP
 from tui.screens.dialogs import Choices
-from tui.terminal import TerminalLost
+from tui.terminal.driver import TerminalLost
 from tui.widgets.frame import PaneId
 from tui.widgets.page import Page
 

@@ -22,7 +22,7 @@ from engine.view.text import one_line
 from engine.view.timing import clock, short
 from tui.feed import Feed
 from tui.keymap import Place, bindings
-from tui.marks import MODE_WORDS
+from tui.plain.marks import MODE_WORDS
 from tui.present import look_of
 from tui.screens.pages import PageScreen
 from tui.widgets.page import Page, Span, TextLine

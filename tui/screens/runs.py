@@ -16,7 +16,7 @@ from engine.errors import PlandeckError
 from engine.view.text import one_line
 from tui.hints import PLANS_HINTS, RUNS_HINTS, Hint
 from tui.keymap import BY_ID, Place, bindings, first
-from tui.marks import counted
+from tui.plain.marks import counted
 from tui.present import Look
 from tui.shelf import PlanEntry, RunEntry, Shelf
 from tui.widgets.footer import Footer, Offer

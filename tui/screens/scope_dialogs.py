@@ -10,7 +10,7 @@ from engine.view.scope_view import ScopeView
 from engine.view.text import one_line
 from tui.commands import THE_RUN, can_pause
 from tui.feed import Feed
-from tui.marks import MODE_WORDS, counted
+from tui.plain.marks import MODE_WORDS, counted
 from tui.screens.dialogs import Choice, Dialog
 
 _KEYS: Final = "s23456789"

@@ -20,8 +20,8 @@ from engine.view.audit import is_steering, is_trouble
 from engine.view.run_view import Changes, RunView
 from engine.view.text import one_line
 from tui.keymap import Place, bindings
+from tui.plain.sayings import of_plan, of_task
 from tui.present import Look, widest
-from tui.sayings import of_plan, of_task
 from tui.widgets.cursor import CursorPane
 
 NAME_MOST: Final = 24

@@ -1,0 +1,1 @@
+"""What lies between console and terminal: keys in their order, frames in few bytes, and no waiting."""
