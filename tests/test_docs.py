@@ -52,6 +52,21 @@ def test_nothing_is_left_of_a_merge(page: Path) -> None:
     assert not re.search(r"^(<{7}|={7}|>{7})( |$)", page.read_text(), re.MULTILINE)
 
 
+def headings(page: Path) -> set[str]:
+    """Of a page, as a link names them."""
+    lines = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", FENCED.sub("", page.read_text())):
+        path, _, heading = target.partition("#")
+        other = page.parent / path if path else page
+        assert other.exists(), target
+        assert not heading or heading in headings(other), target
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_plans_are_sound(page: Path) -> None:
     for text in blocks(page, "yaml"):
