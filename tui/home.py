@@ -178,7 +178,7 @@ class HomeApp(PlandeckApp):
             more = f" (and {len(invalid.faults) - 1} more)" if len(invalid.faults) > 1 else ""
             self._say(one_line(f"{entry.name} cannot be run: {invalid.faults[0].message}{more}"))
             return
-        size = f"{counted(len(plan.tasks), 'task')}, {counted(plan.max_parallel, 'slot')}"
+        size = f"{counted(plan.total, 'task')}, {counted(plan.max_parallel, 'slot')}"
         words = (f"{entry.about.removeprefix('sample: ')}", f"{size}, {MODE_WORDS[plan.failure_mode]}.")
         question = Question(f"Run {entry.name}?", words, "Run it", "Do not run it")
         self._ask(question, partial(self._start, (*entry.command, "--detach"), entry.name))

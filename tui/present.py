@@ -153,6 +153,9 @@ class Look:
             return self.success
         return self.warning if health >= UNHEALTHY else self.error
 
+    def cut_name(self, name: str, width: int) -> str:
+        return cut_name(name, width, self.ellipsis)
+
     def cut(self, text: str, width: int) -> str:
         """`text` in at most `width` cells, with a sign that something is missing."""
         return cut(text, width, self.ellipsis)
@@ -182,6 +185,24 @@ def widest(texts: Sequence[str]) -> int:
     # nearly all plans are in ASCII, where a character is a cell, and this is asked of every task at once
     measure = len if all(map(str.isascii, texts)) else cell_len
     return max(map(measure, texts), default=0)
+
+
+def cut_name(name: str, width: int, ellipsis: str = "…") -> str:
+    """The name of a task in at most `width` cells. Of a task of a subplan or a matrix the end is kept, for by
+    that it is told from its neighbours."""
+    if cell_len(name) <= width or not ("/" in name or name.endswith("]")):
+        return cut(name, width, ellipsis)
+    if width <= 1:
+        return ellipsis[:width]
+    start = name.find("/")
+    while start >= 0:
+        if cell_len(name[start:]) < width:
+            return ellipsis + name[start:]
+        start = name.find("/", start + 1)
+    end = name.rpartition("/")[2]
+    while cell_len(end) >= width:
+        end = end[1:]
+    return ellipsis + end
 
 
 def cut(text: str, width: int, ellipsis: str = "…") -> str:

@@ -194,3 +194,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def file_of(self, task: Task) -> str:
         """What `Task.line` is a line of; the name of the plan where there is no file."""
         return self.scope_of(task).source or self.name
+
+    @property
+    def total(self) -> int:
+        """How many tasks there are to do: what stands for a subplan does nothing itself."""
+        return len(self.tasks) - len(self.subplans)

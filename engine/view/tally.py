@@ -61,7 +61,7 @@ class Tally:
         self.diagnosis: str | None = None
         self.scopes = ScopeViews(graph)
         self._subplans = graph.nesting.children
-        self.total = len(plan.tasks) - len(plan.subplans)
+        self.total = plan.total
         """How many tasks do work."""
         self.tasks = [
             TaskView(index, task.name, task.retry.limit, len(graph.needs[index]) + (task.scope > 0))

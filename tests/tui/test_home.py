@@ -122,7 +122,7 @@ async def test_a_plan_is_run_by_a_plandeck_of_its_own(state: Path, folder: Path)
     write_run(state, diamond("there"))
     async with home(state, starts="there") as h:
         await h.press("2", "enter")
-        await h.until_shown("My own.")
+        await h.until_shown("Run mine.yaml?")
         await h.press("y")
         screen = await h.at_run()
         assert h.launched == [("run", str(folder / "mine.yaml"), "--detach")]

@@ -123,7 +123,7 @@ def check(plans: tuple[str, ...], params: Mapping[str, str]) -> int:
     code = 0
     for path in plans:
         if (plan := load(path, params=params)) and has_sound_calls(plan):
-            tasks = len(plan.tasks) - len(plan.subplans)
+            tasks = plan.total
             subplans = f", {counted(len(plan.subplans), 'subplan')}" if plan.subplans else ""
             _print(f"{one_line(path)}: fine, {counted(tasks, 'task')}{subplans}")
         else:

@@ -140,7 +140,7 @@ def _nested(graph: Graph) -> Iterator[tuple[int, int, Task | None]]:
 
 def _by_wave(graph: Graph, detail: Callable[[Task], Iterable[str]]) -> Iterator[str]:
     plan = graph.plan
-    extent = f"{counted(len(plan.tasks), 'task')} in {counted(len(graph.waves), 'wave')}"
+    extent = f"{counted(plan.total, 'task')} in {counted(len(graph.waves), 'wave')}"
     if plan.subplans:
         extent += f" and {counted(len(plan.subplans), 'subplan')}"
     sizes = Counter(task.group for task in plan.tasks)

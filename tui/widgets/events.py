@@ -267,7 +267,7 @@ class EventsPane(CursorPane[Entry]):
             word, detail = of_task(event)
             stalled = isinstance(event, TaskStalled)
             style = look.warning if stalled else look.states[event.state]
-            name = look.cut(one_line(event.task), self._name_width)
+            name = look.cut_name(one_line(event.task), self._name_width)
             tries = f" {event.attempt}" if event.attempt > 1 else ""
             segments += [
                 Segment(f"{'!' if stalled else look.glyph(event.state)} {word:<{WORD_WIDTH}} ", style),

@@ -77,7 +77,7 @@ class Gauge(Line):
 
     def draw(self, look: Look, width: int) -> Iterable[Segment]:
         view = self._view
-        digits = len(str(len(view.tasks)))
+        digits = len(str(view.total))
         shape = next((shape for shape in _SHAPES if _width(shape, digits) <= width), _TERSE)
         spare = max(0, width - _width(shape, digits))
         if shape.bar:
@@ -86,7 +86,7 @@ class Gauge(Line):
             shape = shape._replace(bar=shape.bar + longer, course=course)
             yield Segment(" ")
             yield from _progress(view, look, shape.bar)
-        done = f"{view.progress:>4.0%}" if shape.percent else f"{view.finished:>{digits}}/{len(view.tasks)}"
+        done = f"{view.progress:>4.0%}" if shape.percent else f"{view.finished:>{digits}}/{view.total}"
         yield Segment(f" {done}  ", look.bold)
         yield from self._health(look, shape)
         yield from self._counts(look, shape, digits)

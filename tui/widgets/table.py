@@ -322,7 +322,7 @@ class TaskTable(TaskPane[Row]):
         segments = [
             Segment(mark if row.marked else " ", look.accent),
             Segment(f" {look.glyph(row.state)} ", state),
-            Segment(self._fit(self.names[self._rows[line]], widths.task, look), name),
+            Segment(_padded(look.cut_name(self.names[self._rows[line]], widths.task), widths.task), name),
         ]
         if widths.state:
             segments.append(Segment(f" {row.state:<{widths.state}}", state))
@@ -343,8 +343,11 @@ class TaskTable(TaskPane[Row]):
 
     @staticmethod
     def _fit(text: str, width: int, look: Look) -> str:
-        text = look.cut(text, width)
-        return text + " " * (width - cell_len(text))
+        return _padded(look.cut(text, width), width)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - cell_len(text))
 
 
 def _time(seconds: float) -> str:

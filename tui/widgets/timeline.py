@@ -261,7 +261,7 @@ class Timeline(TaskPane[Bar]):
         state = look.warning if bar.stalled else look.states[bar.state]
         waits = bar.state is TaskState.PENDING
         width = self._name_width
-        name = look.cut(self.names[self._rows[line]], width)
+        name = look.cut_name(self.names[self._rows[line]], width)
         segments = [
             Segment(signs.critical if bar.critical else " ", look.accent),
             Segment(f" {look.glyph(bar.state)} ", state),

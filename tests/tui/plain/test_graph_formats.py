@@ -145,7 +145,7 @@ NESTED = Graph(
 
 def test_a_matrix_that_is_needed_as_a_whole_is_one_need() -> None:
     lines = as_text(NESTED).splitlines()
-    assert lines[0] == "nested: 7 tasks in 6 waves and 2 subplans, 4 slots, fail-fast"
+    assert lines[0] == "nested: 5 tasks in 6 waves and 2 subplans, 4 slots, fail-fast"
     assert "  p  needs all 2 of u" in lines
     assert "  z  needs u[2] (finished), p" in lines
 
