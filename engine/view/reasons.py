@@ -65,7 +65,9 @@ def _ready(view: Tally, task: TaskView, now: float, last_line: str) -> str:
     executor = view.plan.tasks[task.index].executor
     due = max(task.due or 0.0, view.capacity_due.get(executor, 0.0))
     if due > now:
-        return f"executor {executor} is full, asked again in {short(due - now)}"
+        why = view.capacity_reasons.get(executor)
+        said = f"executor {executor}: {why}" if why else f"executor {executor} is full"
+        return f"{said}, asked again in {short(due - now)}"
     return "starting"
 
 

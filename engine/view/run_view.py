@@ -257,7 +257,9 @@ class RunView(Tally):
     def _on_deferred(self, event: DispatchDeferred) -> None:
         task = self.tasks[event.index]
         task.due = event.due
-        self.capacity_due[self.plan.tasks[task.index].executor] = event.due
+        executor = self.plan.tasks[task.index].executor
+        self.capacity_due[executor] = event.due
+        self.capacity_reasons[executor] = event.reason
         self.enter(task, event.state)
 
     def _on_plan(self, event: PlanEvent) -> None:

@@ -82,6 +82,8 @@ class Tally:
         """Who or what has paused it, as far as that is known; it means something while it is paused."""
         self.capacity_due: dict[str, float] = {}
         """When an executor that is full is asked again, by name."""
+        self.capacity_reasons: dict[str, str] = {}
+        """Why it took nothing the last time, by name; not known where the past is not."""
         self._failures: dict[int, None] = {}
         self._course: deque[float] = deque(maxlen=COURSE_LIMIT)
         self._touched: set[int] = set()

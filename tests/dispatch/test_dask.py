@@ -20,6 +20,7 @@ from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch.base import ConcurrencyLimit
 from engine.dispatch.contract import DispatcherContract, RecordedOutput, Subject, attempt_at
 from engine.dispatch.dask import cluster as cluster_module
+from engine.dispatch.dask import connection as connection_module
 from engine.dispatch.dask.dispatcher import DaskDispatcher
 from engine.dispatch.dask.following import Following
 from engine.errors import ExecutorUnusable
@@ -248,7 +249,7 @@ class TestOpening:
     async def test_no_cluster(
         self, options: dict[str, Any], why: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(cluster_module, "REACH_LIMIT", 0.2)
+        monkeypatch.setattr(connection_module, "REACH_LIMIT", 0.2)
         with pytest.raises(ExecutorUnusable, match=why):
             async with DaskDispatcher(**options):
                 pass
@@ -387,7 +388,7 @@ class TestLosses:
     async def test_a_scheduler_that_dies_is_waited_for_and_then_said_to_be_gone(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(cluster_module, "REACH_LIMIT", 1.0)
+        monkeypatch.setattr(connection_module, "REACH_LIMIT", 1.0)
         scheduler = Node("scheduler", "0", str(tmp_path)).wait_ready()
         output = RecordedOutput()
         outcomes: list[AttemptOutcome] = []

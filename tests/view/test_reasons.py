@@ -84,8 +84,8 @@ Happened = Callable[[EventFactory], object]
         (lambda e: (run_two(e), e.slots_changed(1)), "unit", "no free slot (2/1 busy)"),
         (lambda e: (run_two(e), e.stopping("lint")), "unit", "no free slot (2/2 busy)"),
         (lambda e: (run_two(e), e.slots_changed(3)), "unit", "starting"),
-        (lambda e: e.deferred("unit", 0.4), "unit", "executor local is full, asked again in 0.4s"),
-        (lambda e: e.deferred("unit", 0.4), "lint", "executor local is full, asked again in 0.4s"),
+        (lambda e: e.deferred("unit", 0.4), "unit", "executor local: all busy, asked again in 0.4s"),
+        (lambda e: e.deferred("unit", 0.4), "lint", "executor local: all busy, asked again in 0.4s"),
         (lambda e: (e.deferred("unit", 5.0), e.started("lint")), "docs", "starting"),
         (lambda e: e.paused(), "unit", "plan is paused by test"),
         (lambda e: e.paused(), "publish", "waits for unit, lint and 2 more"),
@@ -128,7 +128,7 @@ def test_waits_are_counted_down(events: EventFactory) -> None:
     assert why(events, "unit", after=11.5) == "retry in 0.5s (2/3)"
     assert why(events, "unit", after=12.0) == "starting"
     events.deferred("lint", 4.0)
-    assert why(events, "lint", after=1.0) == "executor local is full, asked again in 3s"
+    assert why(events, "lint", after=1.0) == "executor local: all busy, asked again in 3s"
     assert why(events, "lint", after=4.0) == "starting"
 
 

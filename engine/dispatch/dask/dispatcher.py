@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch.base import Attempt, ConcurrencyLimit, Output
-from engine.dispatch.dask.cluster import Cluster, Post, Unreachable, WorkerGone, WorkerUnusable, quiet_loggers
+from engine.dispatch.dask.cluster import KEEPER, Cluster, Post, WorkerGone, WorkerUnusable
+from engine.dispatch.dask.connection import Connection, Unreachable, quiet_loggers
 from engine.dispatch.dask.following import Following
 from engine.dispatch.dask.messages import Order, Read
 from engine.errors import ExecutorUnusable
@@ -59,7 +60,8 @@ class DaskDispatcher:
                 require_encryption=True,
             )
         quiet_loggers()
-        self._cluster = Cluster(address, scheduler_file, security)
+        self._connection = Connection(address, scheduler_file, security, KEEPER)
+        self._cluster = Cluster(self._connection)
         self._directory = directory
         self._patience = _seconds(patience)
         self._orphan_limit = _seconds(orphan_limit)
@@ -76,14 +78,14 @@ class DaskDispatcher:
             asyncio.get_running_loop()
         except RuntimeError as error:
             raise ExecutorUnusable("the executor for Dask needs the event loop of asyncio") from error
-        await self._cluster.open()
+        await self._connection.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with anyio.CancelScope(shield=True):
-            await self._cluster.close()
+            await self._connection.close()
 
     async def adopt(self, attempts: Sequence[Attempt]) -> Collection[int]:
         """Those that the cluster still has, by their task's index. Raises `ExecutorUnusable`."""
@@ -97,6 +99,7 @@ class DaskDispatcher:
                     continue
                 if answer.is_known:
                     self._cluster.take(key, post)
+                    self._cluster.keep(key)
                     self._adopted[key] = post
         except Unreachable as unreachable:
             raise ExecutorUnusable(str(unreachable)) from unreachable
@@ -124,7 +127,7 @@ class DaskDispatcher:
             self._cluster.release(key, post)
 
     def _has_patience(self) -> bool:
-        since = self._cluster.unreachable_since
+        since = self._cluster.silent_since
         return since is None or anyio.current_time() <= since + self._patience
 
     def _order(self, attempt: Attempt) -> Order:

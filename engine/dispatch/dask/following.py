@@ -8,7 +8,8 @@ import anyio
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch.base import Attempt, ConcurrencyLimit, Output, ResumableOutput
-from engine.dispatch.dask.cluster import Cluster, Post, Unreachable, WorkerGone, WorkerUnusable
+from engine.dispatch.dask.cluster import Cluster, Post, WorkerGone, WorkerUnusable
+from engine.dispatch.dask.connection import Unreachable
 from engine.dispatch.dask.messages import Answer, Forget, Order, Place, Read, Request, Stop, Withdraw
 from engine.plan.values import spelled_duration
 
@@ -195,7 +196,7 @@ class Following:
             try:
                 return await self._cluster.ask(self._post, request, patience=wait)
             except Unreachable as unreachable:
-                since = self._cluster.unreachable_since
+                since = self._cluster.silent_since
                 is_over = since is not None and anyio.current_time() > since + self._patience
                 if is_over or (self._is_stopping and self._attempt.is_hastened):
                     raise
