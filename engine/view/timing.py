@@ -10,6 +10,9 @@ MINUTE: Final = 60
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 
+TENTHS: Final = 10
+"""Seconds below which tenths of one are told."""
+
 
 def clock(seconds: float) -> str:
     """Elapsed time as on a watch: 0:42, 12:04, 1:02:03. Whole seconds, rounded down."""
@@ -19,10 +22,12 @@ def clock(seconds: float) -> str:
 
 
 def short(seconds: float) -> str:
-    """A span as a plan would spell it, in two units at most: 0.4s, 31s, 3m5s, 2h10m, 3d4h."""
-    if seconds < 0.95:
-        return f"{max(0.0, seconds):.1f}s"
-    whole = round(seconds)
+    """A span as a plan would spell it, in two units at most: 0.4s, 2.5s, 31s, 3m5s, 2h10m, 3d4h. Rounded
+    down, as a watch is: what stands beside one must not seem longer."""
+    if seconds < TENTHS:
+        tenths = int(max(0.0, seconds) * 10 + 1e-6)  # 0.7 is a little less than that
+        return f"{tenths // 10}s" if tenths and not tenths % 10 else f"{tenths / 10}s"
+    whole = int(seconds)
     for size, unit, part, part_unit in (
         (DAY, "d", HOUR, "h"),
         (HOUR, "h", MINUTE, "m"),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.core.state import RunPhase
 from engine.plan.graph import Graph
@@ -26,9 +30,14 @@ def test_a_watch(seconds: float, words: str) -> None:
     [
         (-3, "0.0s"),
         (0.42, "0.4s"),
-        (0.96, "1s"),
-        (31.2, "31s"),
-        (59.7, "1m"),
+        (0.7, "0.7s"),
+        (0.96, "0.9s"),
+        (1, "1s"),
+        (1.5, "1.5s"),
+        (2.97, "2.9s"),
+        (9.99, "9.9s"),
+        (31.8, "31s"),
+        (59.7, "59s"),
         (90, "1m30s"),
         (3600, "1h"),
         (7800, "2h10m"),
@@ -38,6 +47,17 @@ def test_a_watch(seconds: float, words: str) -> None:
 )
 def test_a_span(seconds: float, words: str) -> None:
     assert short(seconds) == words
+
+
+@given(st.floats(0, 100_000))
+def test_a_span_is_never_longer_than_the_watch_beside_it_shows(seconds: float) -> None:
+    *hours, minutes, rest = map(int, clock(seconds).split(":"))
+    watch = 3600 * (hours[0] if hours else 0) + 60 * minutes + rest
+    units = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
+    told = sum(
+        float(number) * units[unit] for number, unit in re.findall(r"([0-9.]+)([dhms])", short(seconds))
+    )
+    assert told < watch + 1
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from rich.console import Console
 from rich.control import Control
+from rich.segment import Segment
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.strip import Strip
 
 from tui.terminal.thrift import thrifty
 from tui.widgets.lines import changed_columns
+
+# Latin, Greek, Cyrillic, punctuation, arrows, boxes, blocks, shapes and our own signs; then those that all
+# terminals draw two cells wide. A sign that is not among them may belong to the letter before.
+_SURE: Final = (
+    "\x00-\u02ff\u0370-\u0482\u048a-\u052f\u2010-\u2027\u2030-\u205e\u20a0-\u20bf\u2190-\u22ff\u2500-\u25fc\u2713-\u2718"
+    "\u3000-\u3029\u3041-\u3096\u309b-\u33ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uff01-\uff60"
+)
+_UNSURE: Final = re.compile(f"[{_SURE}]?[^{_SURE}]+")
 
 _Piece = tuple[int, int, Strip]
 """Row, column, and what is to stand there."""
@@ -47,8 +58,9 @@ class Canvas:
         sent: list[str] = []
         for y, x, strip in pieces:
             for start, end in self._changes(y, x, strip.simplify()):
-                sent.append(Control.move_to(x + start, y).segment.text)
-                sent.append(strip.crop(start, end).render(console))
+                for at, part in _anchored(strip.crop(start, end), x + start):
+                    sent.append(Control.move_to(at, y).segment.text)
+                    sent.append(part.render(console))
         return thrifty("".join(sent))
 
     def _changes(self, y: int, x: int, strip: Strip) -> list[tuple[int, int]]:
@@ -66,6 +78,35 @@ class Canvas:
         if before is None or before.cell_length != width:
             return [(0, width)]
         return changed_columns(before, strip)
+
+
+def _anchored(strip: Strip, x: int) -> Iterator[tuple[int, Strip]]:
+    """The strip in parts, each with its column. x: the column of its first cell.
+
+    Terminals do not agree on how wide some signs are. So those are written onto blanks, and what follows
+    is given its column: a terminal that sees them otherwise than Rich does shows them badly, and nothing else.
+    """
+    if not _UNSURE.search(strip.text):
+        yield x, strip
+        return
+    sure: list[Segment] = []
+    for text, style, _ in strip:
+        at = 0
+        for found in _UNSURE.finditer(text):
+            if found.start() > at:
+                sure.append(Segment(text[at : found.start()], style))
+            before, signs = Strip(sure), Strip([Segment(found[0], style)])
+            if before:
+                yield x, before
+                x += before.cell_length
+            yield x, Strip([Segment(" " * signs.cell_length, style)])
+            yield x, signs
+            x += signs.cell_length
+            sure, at = [], found.end()
+        if at < len(text):
+            sure.append(Segment(text[at:], style))
+    if sure:
+        yield x, Strip(sure)
 
 
 class _Difference(CompositorUpdate):

@@ -80,7 +80,7 @@ LINES = [
         "◐ running    unit            1/3   pid 4711",
     ),
     (about(TaskRetried, attempt=2, state=TaskState.RUNNING), "◐ running    unit            2/3"),
-    (about(TaskCompleted, state=TaskState.SUCCESS, duration=3.2), "✔ success    unit            1/3   3s"),
+    (about(TaskCompleted, state=TaskState.SUCCESS, duration=3.2), "✔ success    unit            1/3   3.2s"),
     (
         about(TaskCompleted, state=TaskState.SUCCESS, duration=0, reason="by hand"),
         "✔ success    unit            1/3   marked as done by needs met: by hand",

@@ -126,6 +126,23 @@ def test_half_a_wide_sign_is_never_sent() -> None:
     assert _sent("日本語", [(0, 1, 4)]) == [(0, 1, " 本")]
 
 
+@pytest.mark.parametrize("drawn", ["", "#", "##", "####"])
+def test_a_sign_that_the_terminal_draws_wider_or_narrower_moves_nothing_else(drawn: str) -> None:
+    canvas = Canvas()
+    sent = "".join(
+        canvas.paint(full([row([(text, STYLES[2])])] * HEIGHT), SIZE, CONSOLE)
+        for text in ("abcdefghijk", "a\u231b bcdefg│")
+    )
+    screen = pyte.Screen(WIDTH, HEIGHT)
+    pyte.Stream(screen).feed(sent.replace("\u231b", drawn))
+    assert [line[4:] for line in screen.display] == ["bcdefg│ "] * HEIGHT
+    assert {line[0] for line in screen.display} == {"a"}
+
+
+def test_a_mark_is_sent_with_the_letter_that_bears_it() -> None:
+    assert _sent("xe\u0301y", [(0, 0, 3)]) == [(0, 0, "x"), (0, 1, " "), (0, 1, "e\u0301"), (0, 2, "y")]
+
+
 def test_another_size_and_a_screen_that_is_not_known_are_painted_whole() -> None:
     canvas, rows = Canvas(), [row([("abc", STYLES[0])])] * HEIGHT
     whole = canvas.paint(full(rows), SIZE, CONSOLE)
