@@ -97,6 +97,10 @@ class _Private(RotatingFileHandler):
         descriptor = os.open(self.baseFilename, flags, 0o600)
         return os.fdopen(descriptor, "a", encoding=self.encoding, errors=self.errors)
 
+    def close(self) -> None:
+        with suppress(OSError):  # what could not be written could not be written
+            super().close()
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
         """Say nothing: it would be said on the screen."""
 

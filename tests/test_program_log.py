@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,18 @@ def test_a_folder_that_cannot_be_written_costs_the_log_alone(
     with program_log(tmp_path / "run", "r1"):
         logger.error("a fault")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_takes_no_more_costs_the_log_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", lambda *_: writer)
+        with program_log(tmp_path, "r1"):
+            logger.warning("nobody reads this")
+    assert not (tmp_path / NAME).exists()
 
 
 def test_it_does_not_grow_for_ever(tmp_path: Path) -> None:

@@ -260,13 +260,10 @@ def foretell_failure(view: RunView, scope: int = THE_RUN) -> str:
     found = reach_of_failure(view, scope)
     if not found.stops:
         return "Nothing runs that a failure could stop now."
-    waiting = f" and cancels {len(found.cancels)} that wait" if found.cancels else ""
-    others = (
-        "nothing else that runs"
-        if len(found.stops) == 1
-        else f"the others of {names_of(view.graph, found.stops)}"
-    )
-    return f"Under fail-fast a failure now stops {others}{waiting}."
+    waiting = f"cancel {len(found.cancels)} that wait" if found.cancels else ""
+    others = "stop the others that run" if len(found.stops) > 1 else ""
+    would = " and ".join(filter(None, (others, waiting))) or "stop nothing else"
+    return f"Under fail-fast a failure now would {would}. Now runs: {names_of(view.graph, found.stops)}."
 
 
 def _ask(view: RunView, title: str, commands: Sequence[Command], yes: str, no: str) -> Wish:

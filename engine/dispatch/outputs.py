@@ -43,7 +43,7 @@ class OutputsFolder:
         if attempt.outputs is None:
             return None
         folder = attempt.outputs.rpartition("/")[0]
-        if folder != self._made:
+        if folder != self._made or not os.path.isdir(folder):  # noqa: PTH112 -- once for every attempt
             self._made = folder
             with suppress(OSError):
                 make_folder(Path(folder))

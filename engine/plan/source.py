@@ -33,14 +33,16 @@ def read_source(path: str, file: str) -> str:
             if not stat.S_ISREG(status.st_mode):
                 raise _refusal(file, "this is not a regular file; a plan is read as a whole before it runs")
             if status.st_size > LIMIT:
-                raise _too_big(file, status.st_size)
+                raise _too_big(file)
             data = opened.read(LIMIT + 1)
     except ValueError:
         raise _refusal(file, "a NUL character cannot stand in the name of a file") from None
     except OSError as error:
+        if path == "-" and error.errno == errno.ENOENT:
+            raise _refusal(file, "a plan cannot come from standard input; write it to a file") from None
         raise _refusal(file, _REASONS.get(error.errno or 0, error.strerror or str(error))) from None
     if len(data) > LIMIT:  # it grew while it was read, or never told its size
-        raise _too_big(file, len(data))
+        raise _too_big(file)
     return decoded(data, file)
 
 
@@ -60,8 +62,5 @@ def _refusal(file: str, message: str) -> PlanInvalid:
     return PlanInvalid([Fault(file, 0, 0, message)])
 
 
-def _too_big(file: str, size: int) -> PlanInvalid:
-    mebibyte = 1024 * 1024
-    return _refusal(
-        file, f"{size / mebibyte:.0f} MiB are too much; a plan has at most {LIMIT // mebibyte} MiB"
-    )
+def _too_big(file: str) -> PlanInvalid:
+    return _refusal(file, f"this is too big: a plan has at most {LIMIT // (1024 * 1024)} MiB")

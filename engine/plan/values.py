@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import signal
+import unicodedata
 from functools import lru_cache
 from typing import Annotated, Any, Final
 
@@ -150,8 +151,11 @@ def name_fault(name: str) -> str | None:
     """What is wrong with the name of a plan or a task, to go on from it; None if nothing is."""
     if not name.strip():
         return "must not be empty"
-    if not name.isprintable():
-        return "must not hold control characters"
+    unseen = next((sign for sign in name if not sign.isprintable()), None)
+    if unseen is not None:
+        if unicodedata.category(unseen) == "Cc":
+            return "must not hold control characters"
+        return f"must not hold U+{ord(unseen):04X}, which is not seen"
     if name != name.strip():
         return "must not begin or end with a blank"
     if len(name) > NAME_LENGTH:

@@ -23,8 +23,8 @@ _SEQUENCES: Final = (
     r"|\x1b[ -/]*[0-~]?"  # every other escape
 )
 # What Unicode calls default ignorable: it shows nothing, but hides, joins or turns round its neighbours.
-# Besides, line separators, annotations, halves of surrogate pairs, and colours of skin, to which some terminals
-# give cells of their own and others none.
+# Besides, line separators, annotations, halves of surrogate pairs, and colours of skin, to which some
+# terminals give cells of their own and others none.
 _UNSEEN: Final = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
     "\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"

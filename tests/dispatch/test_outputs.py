@@ -112,6 +112,13 @@ class TestProcess:
         assert outcome == AttemptOutcome(OutcomeKind.SUCCESS, exit_code=0, outputs={"tag": "v1", "n": "2"})
         assert path.parent.stat().st_mode & 0o777 == 0o700
 
+    async def test_a_folder_that_was_deleted_is_made_again(self, path: Path) -> None:
+        dispatcher, told = ProcessDispatcher(), """echo tag=v1 >> "$PLANDECK_OUTPUT" """
+        for _ in range(2):
+            outcome = await dispatcher.run(attempt(told, path), RecordedOutput())
+            assert outcome.outputs == {"tag": "v1"}
+            path.parent.rmdir()
+
     async def test_none_without_a_word(self, path: Path) -> None:
         assert await self.ended("true", path) == AttemptOutcome(OutcomeKind.SUCCESS, exit_code=0)
 

@@ -252,7 +252,7 @@ NAMES = {
     "a/b": "must not hold a '/': 'a/b'",
     '"a\\e[2Jb"': "must not hold control characters: 'a\\x1b[2Jb'",
     '"a\\nb"': "must not hold control characters: 'a\\nb'",
-    '"a\\u202Eb"': "must not hold control characters: 'a\\u202eb'",
+    '"a\\u202Eb"': "must not hold U+202E, which is not seen: 'a\\u202eb'",
     "'a '": "must not begin or end with a blank: 'a '",
     "x" * 201: f"must be at most 200 characters long, not 201: '{'x' * 39}...{'x' * 39}'",
 }

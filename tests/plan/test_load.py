@@ -337,12 +337,20 @@ def refusal(path: Path | str) -> str:
     return fault.message
 
 
+def test_standard_input_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PlanInvalid, match="a plan cannot come from standard input; write it to a file"):
+        load_plan("-")
+    (tmp_path / "-").write_text("tasks: {a: {run: 'true'}}")
+    assert load_plan("-").tasks[0].name == "a"
+
+
 def test_a_big_file_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "big.yaml"
     path.touch()
     os.truncate(path, 100 * 1024 * 1024)
     path.chmod(0o400)
-    assert refusal(path) == "100 MiB are too much; a plan has at most 64 MiB"
+    assert refusal(path) == "this is too big: a plan has at most 64 MiB"
 
 
 def test_a_file_that_does_not_tell_its_size_is_read_no_further_than_the_limit(
@@ -358,7 +366,7 @@ def test_a_file_that_does_not_tell_its_size_is_read_no_further_than_the_limit(
         return os.stat_result(status)
 
     monkeypatch.setattr(os, "fstat", growing)
-    assert refusal(path) == "64 MiB are too much; a plan has at most 64 MiB"
+    assert refusal(path) == "this is too big: a plan has at most 64 MiB"
 
 
 def test_what_is_not_a_file(tmp_path: Path) -> None:

@@ -367,7 +367,14 @@ class _Hosting:
         style = self._teller.err if request.json else self._teller.out
         view = RunView.from_snapshot(self._run.graph, self._run.snapshot())
         text = summary(
-            result, view, self._run.log_path, request.again, style, is_kept=fault is None, notes=notes
+            result,
+            view,
+            self._run.log_path,
+            self._run.last_line,
+            request.again,
+            style,
+            is_kept=fault is None,
+            notes=notes,
         )
         # a reader who has stopped may come back (a pager, XOFF); whoever sent a signal wants us gone
         patience = FAREWELL if self._signalled.is_set() else math.inf

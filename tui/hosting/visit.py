@@ -119,7 +119,9 @@ class _Visit:
     async def say_goodbye(self, result: PlanResult) -> None:
         """Print the summary, and wait until it has been read."""
         view = RunView.from_snapshot(self._run.graph, self._run.snapshot())
-        await self._teller.part(summary(result, view, self._run.log_path, (), self._teller.out))
+        await self._teller.part(
+            summary(result, view, self._run.log_path, self._run.last_line, (), self._teller.out)
+        )
 
     async def _show_console(self, preferences: Preferences) -> None:
         from tui.app import ConsoleApp  # Textual costs a quarter of a second, and lines do without it

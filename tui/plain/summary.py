@@ -9,7 +9,7 @@ from typing import Final
 
 from engine.core.state import Outcome, TaskState
 from engine.handle import PlanResult
-from engine.logs import last_lines
+from engine.logs import LINE_WIDTH, last_lines
 from engine.view.run_view import RunView
 from engine.view.task_view import TaskView
 from engine.view.text import one_line
@@ -33,6 +33,7 @@ def summary(
     result: PlanResult,
     view: RunView,
     log_path: Callable[[int, int], Path],
+    last_line: Callable[[int], str],
     again: Sequence[str],
     style: Style,
     *,
@@ -41,15 +42,16 @@ def summary(
 ) -> str:
     """The whole text, failures last.
 
-    view: the run as it ended. log_path: from task index and attempt to the log. again: the command
-    line that runs the plan again, as an argv. is_kept: whether the run can be gone on with.
+    view: the run as it ended. log_path: from task index and attempt to the log. last_line: what a
+    task has printed last, where its log could not be kept. again: the command line that runs the plan again,
+    as an argv. is_kept: whether the run can be gone on with.
     notes: what went wrong beside the run, a line each.
     """
     lines = [*_headline(result, view, style), *_others(view, style)]
     lines += [f"  {style.paint(f'! {one_line(note)}', 'yellow')}" for note in notes]
     failures = [view.tasks[index] for index in view.failures]
     for task in failures[:SHOWN_FAILURES]:
-        lines += ["", *_failure(task, log_path(task.index, task.attempt), style)]
+        lines += ["", *_failure(task, log_path(task.index, task.attempt), last_line(task.index), style)]
     if len(failures) > SHOWN_FAILURES:
         lines += ["", f"and {counted(len(failures) - SHOWN_FAILURES, 'more failure')}"]
     if result.diagnosis:
@@ -101,12 +103,12 @@ def _painted(task: TaskView, word: str, style: Style) -> str:
     return style.paint(f"{style.glyph(task.state)} {word:<9}", COLOURS[task.state])
 
 
-def _failure(task: TaskView, log: Path, style: Style) -> Iterator[str]:
+def _failure(task: TaskView, log: Path, last_line: str, style: Style) -> Iterator[str]:
     attempts = f" after {task.attempt} attempts" if task.attempt > 1 else ""
     title = f"{style.glyph(TaskState.FAILED)} {one_line(task.name)} failed{attempts}"
     yield f"{style.paint(title, 'red', bold=True)}: {one_line(task.error or 'no reason given')}"
     lines = last_lines(log)
-    for line in lines:
+    for line in lines or filter(None, [one_line(last_line, LINE_WIDTH)]):
         yield f"    {'|' if style.ascii else '│'} {line}"
     if lines:
         yield f"    whole log: {log}"

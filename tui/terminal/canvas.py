@@ -83,8 +83,8 @@ class Canvas:
 def _anchored(strip: Strip, x: int) -> Iterator[tuple[int, Strip]]:
     """The strip in parts, each with its column. x: the column of its first cell.
 
-    Terminals do not agree on how wide some signs are. So those are written onto blanks, and what follows
-    is given its column: a terminal that sees them otherwise than Rich does shows them badly, and nothing else.
+    Terminals do not agree on how wide some signs are. So those are written onto blanks, and what follows is
+    given its column: a terminal that sees them otherwise than Rich does shows them badly, and nothing else.
     """
     if not _UNSURE.search(strip.text):
         yield x, strip

@@ -62,13 +62,26 @@ def text_of(
         diagnosis=diagnosis,
     )
     return summary(
-        result, view, lambda index, attempt: tmp_path / f"{index}.{attempt}", AGAIN, style or Style()
+        result,
+        view,
+        lambda index, attempt: tmp_path / f"{index}.{attempt}",
+        lambda index: f"last words of {index}\x1b[2J",
+        AGAIN,
+        style or Style(),
     )
 
 
 def test_success_is_two_lines(tmp_path: Path) -> None:
     text = text_of(tmp_path, Outcome.SUCCESS, ended(TaskState.SUCCESS), ended(TaskState.SUCCESS))
     assert text == f"\n✔ release succeeded after 12s\n  2 success; 1 retried; run {RUN_ID}\n"
+
+
+def test_the_last_line_is_told_where_no_log_could_be_kept(tmp_path: Path) -> None:
+    failed = ended(TaskState.FAILED, "exit 1")
+    (tmp_path / "1.1").write_text("kept\n")
+    text = text_of(tmp_path, Outcome.FAILED, failed, failed)
+    assert "✖ task-0 failed: exit 1\n    │ last words of 0\n\n" in text
+    assert f"    │ kept\n    whole log: {tmp_path / '1.1'}\n" in text
 
 
 def test_success_with_tolerated_failures_says_so(tmp_path: Path) -> None:
