@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, suppress
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
@@ -211,11 +212,10 @@ class _Hosting:
     # ── showing it ──────────────────────────────────────────────────────────────────────────────
 
     async def _show_console(self) -> None:
-        from tui.app import (  # Textual costs a quarter of a second, and lines do without it
-            DETACHED,
-            HUNG_UP,
-            ConsoleApp,
-        )
+        # Textual costs a quarter of a second, and lines do without it. It is loaded beside the event loop:
+        # what tasks do meanwhile shall be noticed when they do it.
+        await anyio.to_thread.run_sync(import_module, "tui.app")
+        from tui.app import DETACHED, HUNG_UP, ConsoleApp
 
         run = ReadOnlyRun(self._run) if self._request.read_only else self._run
         app = ConsoleApp(
