@@ -61,6 +61,7 @@ class PlandeckApp(OneKeyAtATime[str], TerminalApp[str], inherit_bindings=False):
         self.set_class(self._plain, "-plain")
         self.keys = effective(self.preferences.remapped)
         """The keys in force, by the id of their binding."""
+        self.heeds_alt = any("alt+" in keys for keys in self.keys.values())
         self.set_keymap({key_id: keys or NO_KEY for key_id, keys in self.preferences.remapped.items()})
 
     async def show(self) -> str | None:

@@ -24,17 +24,17 @@ import select
 import signal
 import threading
 import time
-from codecs import getincrementaldecoder
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from rich.console import RenderableType
-from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 from textual.screen import Screen
+
+from tui.keystrokes import Keystrokes
 
 FRAME: Final = 4096
 """Bytes unsent beyond which no frame is added: about a screen of 80x24. A slow link lags by as much more."""
@@ -233,8 +233,9 @@ class TerminalDriver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """Read keys until told to end, or until nothing is left to read from (where Textual's own spins)."""
-        parser = XTermParser(self._debug)
-        decode = getincrementaldecoder("utf-8")(errors="replace").decode
+        app = self._app
+        heeds_alt = isinstance(app, TerminalApp) and app.heeds_alt
+        keystrokes = Keystrokes(debug=self._debug, heeds_alt=heeds_alt)
         while not self.exit_event.is_set():
             if select.select([self.fileno], [], [], 0.1)[0]:
                 try:
@@ -245,14 +246,18 @@ class TerminalDriver(LinuxDriver):
                     if self.input_tty:
                         self._loop.call_soon_threadsafe(self._lose)
                     break
-                for event in parser.feed(decode(data)):
+                for event in keystrokes.read(data):
                     self.process_message(event)
-            for event in parser.tick():
-                self.process_message(event)
+            else:
+                for event in keystrokes.rest():
+                    self.process_message(event)
 
 
 class TerminalApp(App[ReturnType]):
     """An app that drops frames while the terminal does not read, and then paints the present."""
+
+    heeds_alt = False
+    """Whether anything is done by a key pressed with Alt."""
 
     def get_driver_class(self) -> type[Driver]:
         return TerminalDriver
