@@ -95,6 +95,10 @@ async def test_what_is_not_there_is_said_in_words(files: Files) -> None:
         await scene.tick()
         assert scene.lines == [" no output"]
         assert scene.pane.note == "ended"
+        scene.events.cancelled("unit")
+        scene.pane.select(1)
+        await scene.tick()
+        assert scene.lines == [" cancelled by operator: it never ran"]
 
 
 async def test_before_a_task_is_selected_it_says_that_none_is(files: Files) -> None:

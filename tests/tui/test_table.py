@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import pytest
 from rich.cells import cell_len
+from rich.segment import Segment
 
 from engine.plan.model import Plan, Retry, Task
 from engine.view.run_view import RunView
@@ -51,6 +52,21 @@ async def some_of_everything(scene: Scene[TaskTable]) -> None:
     events.failed("lint", "exit 2: E501 line too long")
     events.retry_scheduled("unit", delay=40)
     await scene.tick(39)
+
+
+async def test_the_first_frame_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Sequence[Segment]] = []
+    draw = TaskTable.draw_header
+
+    def recorded(table: TaskTable, look: Look, row: int) -> Sequence[Segment]:
+        drawn.append(draw(table, look, row))
+        return drawn[-1]
+
+    monkeypatch.setattr(TaskTable, "draw_header", recorded)
+    async with scene_of(table_with(), PLAN, size=(72, 8)):
+        assert {segment.text.rstrip() for segments in drawn for segment in segments} == {
+            "    TASK     STATE     TRY  TIME WHY / LAST LINE"
+        }
 
 
 async def test_a_row_says_what_a_task_does_or_why_it_does_not() -> None:

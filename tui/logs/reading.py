@@ -12,6 +12,7 @@ from rich.cells import cell_len
 
 from engine.core.inputs import Now
 from engine.core.records import AttemptRecord
+from engine.core.state import TERMINAL
 from engine.handle import RunHandle
 from engine.log_times import LogTimes
 from engine.view.run_view import RunView
@@ -214,8 +215,11 @@ class Reading:
         if self.task is None:
             return "no task is selected"
         if not self.attempt:
-            why = self.view.why(self.task, now)
-            return f"{why}: no attempt yet" if why else "no attempt yet"
+            task, why = self.view.tasks[self.task], self.view.why(self.task, now)
+            if task.attempts:  # it is about to be opened
+                return ""
+            words = "it never ran" if task.state in TERMINAL else "no attempt yet"
+            return f"{why}: {words}" if why else words
         return "no output" if self.has_ended else "no output yet"
 
     def _name(self, task: int) -> str:

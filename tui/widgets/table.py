@@ -11,6 +11,8 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import BindingType
+from textual.geometry import Region
+from textual.strip import Strip
 
 from engine.core.state import TaskState
 from engine.view.run_view import Changes, RunView
@@ -130,6 +132,7 @@ class TaskTable(TaskPane[Row]):
         self._words: list[str] = []
         self._failed_only = False
         self._columns = columns(80, TASK_LEAST)
+        self._laid_out = 0
         self.marked: set[int] = set()
         super().__init__(view, name=name, id=id, classes=classes)
 
@@ -261,7 +264,14 @@ class TaskTable(TaskPane[Row]):
         self.layout_columns()
         super().layout_lines()
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        if self.line_width != self._laid_out:  # the first frame comes before `on_resize`
+            self.layout_columns()
+            self._forget()
+        return super().render_lines(crop)
+
     def layout_columns(self) -> None:
+        self._laid_out = self.line_width
         longest_time = len("1:02:03") if self.view.elapsed(self._now) >= HOUR else len("12:04")
         self._columns = columns(self.line_width, self._longest, self._tries_width, longest_time)
 
