@@ -34,7 +34,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 from textual.screen import Screen
 
-from tui.keystrokes import Keystrokes
+from tui.terminal.keystrokes import Keystrokes
 
 FRAME: Final = 4096
 """Bytes unsent beyond which no frame is added: about a screen of 80x24. A slow link lags by as much more."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 
-from tui.keystrokes import Keystrokes
+from tui.terminal.keystrokes import Keystrokes
 
 
 def pressed(*reads: bytes, heeds_alt: bool = False) -> list[str]:
