@@ -21,10 +21,10 @@ import anyio
 
 from benchmarks.measure import Contender, Sample, command, interleave, median, table
 from benchmarks.sitting import ROOT, Sitting, cpu_of, plandeck
+from engine.ground.folders import run_directory, socket_path
 from engine.host.attached import attach
 from engine.store.history import History
 from engine.store.lock import holder_of
-from engine.store.places import run_directory, socket_path
 
 TASKS = 10_000
 MINIMAL = """

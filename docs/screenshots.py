@@ -18,8 +18,8 @@ import anyio
 
 from engine import FailureMode, load_plan, open_run
 from engine.core.state import TaskState
+from engine.ground.folders import state_directory
 from engine.session import Run
-from engine.store.places import state_directory
 from tui.app import ConsoleApp
 from tui.base import PlandeckApp
 from tui.home import HomeApp

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from engine.errors import CommandRefused, PlandeckError, PlanInvalid, RunFailed
-    from engine.handle import PlanResult, RunHandle
+    from engine.handle import RunHandle
     from engine.plan.load import load_plan, parse_plan
     from engine.plan.model import (
         Condition,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Simulation,
         Task,
     )
+    from engine.result import PlanResult
     from engine.session import Run, open_run
 
 __all__ = [
@@ -55,7 +56,7 @@ _HOMES: Final = {
     "PlandeckError": "engine.errors",
     "PlanInvalid": "engine.errors",
     "RunFailed": "engine.errors",
-    "PlanResult": "engine.handle",
+    "PlanResult": "engine.result",
     "RunHandle": "engine.handle",
     "load_plan": "engine.plan.load",
     "parse_plan": "engine.plan.load",

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.core.events import Event, PlanStarted, TaskEvent
-from engine.identity import task_id
+from engine.ground.identity import task_id
 from engine.plan.model import Condition, Plan, Task
 
 SCHEMA: Final = 1

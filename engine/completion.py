@@ -19,10 +19,9 @@ from engine.core.events import (
     TaskSkipped,
     TaskStarted,
 )
-from engine.failure import SubplanFailure, failure_detail
-from engine.handle import PlanResult
 from engine.plan.model import Plan
 from engine.plan.nesting import Nesting
+from engine.result import PlanResult, SubplanFailure, failure_detail
 
 
 class Completion:

@@ -5,51 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
-
-from engine.core.events import TaskFailed
 from engine.core.inputs import Command, Now
 from engine.core.records import Snapshot
-from engine.core.state import Outcome
-from engine.errors import RunFailed
-from engine.failure import FailureDetail, SubplanFailure
 from engine.plan.graph import Graph
 from engine.plan.model import Plan
+from engine.result import PlanResult
 from engine.stream import Subscription
-
-
-class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run ended. duration: seconds. tolerated: how many of the skipped had failed.
-
-    failures: the last word on each failed task, in the order in which they failed. failed_subplan: the
-    outermost subplan that failed of the first failure.
-    """
-
-    run_id: str
-    plan: str
-    outcome: Outcome
-    duration: float
-    success: int
-    failed: int
-    skipped: int
-    cancelled: int
-    tolerated: int = 0
-    retried: int
-    failures: tuple[TaskFailed, ...] = ()
-    failed_task_index: int | None = None
-    failed_task_detail: FailureDetail | None = None
-    failed_subplan: SubplanFailure | None = None
-    diagnosis: str | None = None
-
-    def raise_for_outcome(self) -> None:
-        """Raise `RunFailed` unless the run succeeded: `SubplanExecutionError` or `AggregateSubplanError` if
-        it was a subplan that failed."""
-        if self.outcome is not Outcome.SUCCESS:
-            if self.failed_subplan is not None:
-                raise self.failed_subplan.as_error()
-            detail = self.failed_task_detail
-            why = f": {detail.name}: {detail.error}" if detail else ""
-            raise RunFailed(f"{self.plan}: {self.outcome}{why}")
 
 
 class Playback(Protocol):

@@ -34,11 +34,11 @@ from engine.core.scheduler import Scheduler
 from engine.core.state import RunPhase
 from engine.dispatch.base import Attempt, ConcurrencyLimit, TaskDispatcher
 from engine.errors import CommandRefused
-from engine.logs import AttemptLog
+from engine.ground.wakeup import Wakeup, wakeup_type
+from engine.logs.attempt import AttemptLog
 from engine.plan.rendering import Rendering, Unresolved
 from engine.secrets import Mask
 from engine.stream import EventStream
-from engine.wakeup import Wakeup, wakeup_type
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from engine.core.inputs import AttemptFinished, AttemptOutcome, AttemptStarted, Input
 from engine.errors import Fault, PlanInvalid
+from engine.ground.spelling import quoted
 from engine.plan.model import Plan
 from engine.plan.references import Kind, MalformedReference, Reference, parse
-from engine.plan.spelling import quoted
 
 MASK: Final = "***"
 

@@ -15,7 +15,6 @@ import anyio
 from msgspec.structs import replace
 
 from engine.clock import RunClock
-from engine.collector import collector_paused
 from engine.completion import Completion
 from engine.core.events import Event
 from engine.core.inputs import Command, HookFinished, Now
@@ -23,15 +22,16 @@ from engine.core.records import Snapshot
 from engine.core.scheduler import Scheduler
 from engine.dispatch.base import TaskDispatcher
 from engine.dispatch.executors import Executors, open_executors
-from engine.handle import PlanResult
-from engine.identity import new_run_id
-from engine.logs import AttemptLog, attempt_log_path
+from engine.ground.collector import collector_paused
+from engine.ground.folders import run_directory, state_directory
+from engine.ground.identity import new_run_id
+from engine.logs.attempt import AttemptLog, attempt_log_path
 from engine.monitor.stalls import StallWatch
 from engine.plan.graph import Graph
 from engine.plan.model import FailureMode, Plan
+from engine.result import PlanResult
 from engine.runner import Runner
 from engine.secrets import mask_for
-from engine.store.places import run_directory, state_directory
 from engine.stream import DEFAULT_LIMIT, EventStream, Subscription
 from engine.view.run_view import AUDIT_LIMIT
 
@@ -244,9 +244,9 @@ async def run_on(
 
 
 def _snapshot(graph: Graph, past: Sequence[Event], run_id: str) -> Snapshot:
-    from engine.store.restore import snapshot_of  # here, for those who go on with a run
+    from engine.view.snapshot import snapshot_after  # here, for those who go on with a run
 
-    return snapshot_of(graph, past, run_id)
+    return snapshot_after(graph, past, run_id)
 
 
 def _unwrap(error: Exception) -> Exception:

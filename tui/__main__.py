@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from engine.collector import put_off_collector
+from engine.ground.collector import put_off_collector
 
 GUARDED: Final = ("run", "demo", "resume", "retry")
 """The commands that start processes, which shall not outlive them."""

@@ -17,7 +17,7 @@ from textual.command import Provider
 from textual.theme import Theme
 from textual.widgets import Input
 
-from engine.collector import settle_collector
+from engine.ground.collector import settle_collector
 from engine.settings.model import When
 from tui.keymap import Place, bindings, effective
 from tui.notice import desktop_notification

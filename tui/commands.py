@@ -27,12 +27,12 @@ from engine.core.inputs import (
     SkipTask,
 )
 from engine.core.state import TERMINAL, RunPhase, TaskState
+from engine.ground.text import one_line
 from engine.plan.model import MAX_PARALLEL, MIN_PARALLEL, FailureMode
 from engine.view.foresight import names as names_of
 from engine.view.foresight import reach, reach_of_failure
 from engine.view.run_view import RunView
 from engine.view.scope_view import ScopeView
-from engine.view.text import one_line
 
 
 class Question(NamedTuple):

@@ -20,6 +20,8 @@ from textual.screen import Screen
 from engine.core.inputs import CancelPlan
 from engine.core.state import RunPhase
 from engine.errors import PlandeckError, PlanInvalid, SettingsInvalid, StoreError
+from engine.ground.folders import run_directory, socket_path, state_directory
+from engine.ground.text import one_line
 from engine.handle import RunHandle
 from engine.host.attached import AttachedRun, RunUnreachable, attach
 from engine.host.replayed import replay
@@ -28,8 +30,6 @@ from engine.plan.model import Plan
 from engine.settings.levels import levels_in
 from engine.settings.reader import read_settings
 from engine.store.history import History
-from engine.store.places import run_directory, socket_path, state_directory
-from engine.view.text import one_line
 from tui.base import PlandeckApp
 from tui.commands import Question
 from tui.hosting.ended import EndedRun

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from engine.core.state import Outcome, RunPhase
+from engine.ground.text import one_line
 from engine.view.run_view import RunView
-from engine.view.text import one_line
 
 LENGTH: Final = 200
 """Characters of a notification."""

@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from engine.errors import Fault, SettingsInvalid
-from engine.plan.spelling import Speller, quoted
+from engine.ground.spelling import Speller, quoted
 from engine.settings.model import ConsoleSettings
 from engine.settings.reader import read_settings
 

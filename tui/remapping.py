@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from textual.keys import Keys, _character_to_key
 
-from engine.plan.spelling import Speller, quoted
+from engine.ground.spelling import Speller, quoted
 from tui.keymap import BY_ID, KEYMAP, SHOWN, TOGETHER, Key, Place, effective, shown
 
 Complain = Callable[[tuple[str, ...], str], None]

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from engine.core.state import Outcome, TaskState
+from engine.ground.text import one_line
 from engine.store.history import History
 from engine.store.records import RunRecord
-from engine.view.text import one_line
 from engine.view.timing import short
 from tui.plain.history_view import status_of
 from tui.plain.ids import short_id

@@ -14,9 +14,9 @@ import anyio
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch.base import Attempt, Output
 from engine.errors import Fault
+from engine.ground.spelling import quoted
+from engine.ground.text import one_line
 from engine.plan.model import Plan
-from engine.plan.spelling import quoted
-from engine.view.text import one_line
 
 
 class CallableDispatcher:

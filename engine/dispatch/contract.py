@@ -15,7 +15,7 @@ import pytest
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch.base import Attempt, ConcurrencyLimit, TaskDispatcher
-from engine.identity import new_run_id
+from engine.ground.identity import new_run_id
 from engine.plan.model import Plan, Task
 
 A_DAY: Final = 86_400.0

@@ -8,9 +8,9 @@ from typing import Final
 
 from engine.dispatch.base import Attempt
 from engine.dispatch.spawn import Environment, SpawnFailed
-from engine.identity import task_id
+from engine.ground.identity import task_id
+from engine.ground.spelling import quoted
 from engine.plan.model import Plan
-from engine.plan.spelling import quoted
 
 _OWN: Final = (b"PLANDECK_TASK", b"PLANDECK_TASK_ID", b"PLANDECK_ATTEMPT", b"PLANDECK_OUTPUT")
 """The variables that each attempt has for itself."""

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch.base import Attempt
-from engine.plan.spelling import quoted
-from engine.store.places import make_folder
+from engine.ground.folders import make_folder
+from engine.ground.spelling import quoted
 
 SIZE_LIMIT: Final = 1024 * 1024
 """Bytes that one attempt may leave in all."""

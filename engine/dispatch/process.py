@@ -13,7 +13,7 @@ from engine.dispatch.readiness import Readiness
 from engine.dispatch.running import RunningProcess
 from engine.dispatch.spawn import Child, SpawnFailed
 from engine.dispatch.spawner import Spawner
-from engine.plan.spelling import quoted
+from engine.ground.spelling import quoted
 
 
 class ProcessDispatcher:

@@ -26,9 +26,9 @@ from engine.dispatch.running import PATIENT, Haste, RunningProcess
 from engine.dispatch.spawn import Child, Environment, SpawnFailed
 from engine.dispatch.spawner import Spawner
 from engine.errors import Fault
+from engine.ground.spelling import quoted
+from engine.ground.text import one_line, plain
 from engine.plan.model import Plan, Shutdown, Task
-from engine.plan.spelling import quoted
-from engine.view.text import one_line, plain
 
 CHECK_LIMIT: Final = 60.0
 """Seconds that importing the modules of a plan may take, to check its calls."""

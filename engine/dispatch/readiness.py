@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import anyio
 
-from engine.wakeup import Wakeup, wakeup_type
+from engine.ground.wakeup import Wakeup, wakeup_type
 
 READABLE: Final = getattr(select, "EPOLLIN", 1)
 

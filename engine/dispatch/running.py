@@ -16,8 +16,8 @@ from engine.dispatch.base import Output, PacedOutput
 from engine.dispatch.group import Member, ProcessGroup
 from engine.dispatch.readiness import Readiness, Signal
 from engine.dispatch.spawn import Child, SpawnFailed
+from engine.ground.spelling import quoted
 from engine.plan.model import Shutdown
-from engine.plan.spelling import quoted
 
 _READ_SIZE: Final = 64 * 1024
 """Bytes taken from one process in a turn of the loop; the size of a pipe at first."""

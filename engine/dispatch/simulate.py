@@ -11,7 +11,7 @@ import anyio.lowlevel
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch.base import Attempt, Output
-from engine.plan.spelling import quoted
+from engine.ground.spelling import quoted
 
 _SHORTEST_PAUSE: Final = 0.02
 """Seconds between two bursts of output, however fast the lines would have to come."""

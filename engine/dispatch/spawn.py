@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NoReturn, Protocol
 
 from engine.dispatch.native import RESTORED, Block, native_spawn
-from engine.plan.spelling import escaped, quoted
+from engine.ground.spelling import escaped, quoted
 
 SHELL: Final = "/bin/sh"
 

@@ -13,17 +13,17 @@ from typing import Final, TypeVar, cast
 import anyio
 import msgspec
 
-from engine.collector import collector_paused
 from engine.core.events import Event, PlanResumed
 from engine.core.inputs import Command, Now
 from engine.core.records import Snapshot, TaskSnapshot
 from engine.errors import CommandRefused, PlandeckError, PlanInvalid
-from engine.handle import PlanResult
+from engine.ground.collector import collector_paused
 from engine.host import wire
 from engine.host.local_socket import LocalStream, connect
 from engine.host.mirror import Mirror
 from engine.plan.graph import Graph
 from engine.plan.model import Task
+from engine.result import PlanResult
 from engine.view.run_view import AUDIT_LIMIT, RunView
 
 ATTACH_PATIENCE: Final = 10.0

@@ -18,9 +18,10 @@ from engine.core.inputs import Command
 from engine.core.records import TaskSnapshot
 from engine.core.state import RunPhase
 from engine.errors import CommandRefused
-from engine.handle import PlanResult, RunHandle
+from engine.handle import RunHandle
 from engine.host import wire
 from engine.host.local_socket import LocalStream
+from engine.result import PlanResult
 from engine.stream import Missed
 
 PACE: Final = 0.02

@@ -15,16 +15,16 @@ from engine.core.events import Event
 from engine.dispatch.base import TaskDispatcher
 from engine.dispatch.executors import open_executors
 from engine.errors import StoreError
+from engine.ground.folders import run_directory, state_directory
+from engine.ground.identity import new_run_id
 from engine.host.launcher import hold
-from engine.identity import new_run_id
+from engine.logs.program import program_log
 from engine.plan.model import NO_HOOKS, FailureMode, Plan
-from engine.program_log import program_log
 from engine.secrets import Mask, mask_for
 from engine.session import Run, run_on
 from engine.store.history import History
 from engine.store.journal import Journal
 from engine.store.lock import RunHeld, RunLock
-from engine.store.places import run_directory, state_directory
 
 if TYPE_CHECKING:
     from engine.monitor.hooks import HookRunner
@@ -78,7 +78,7 @@ async def open_kept_run(
 
     state: by default the user's own. A state directory that cannot be written is told in `fault`, and
     the run goes on without. What tasks took in past runs decides which long path starts first. verbose:
-    of the log that plandeck itself keeps (`engine.program_log`). options: of executors, by name.
+    of the log that plandeck itself keeps (`engine.logs.program`). options: of executors, by name.
     Raises `PlanInvalid` as `open_run` does, also for a plan that holds one of its secrets.
     """
     mask = mask_for(plan, os.environ)  # before anything of the plan is kept

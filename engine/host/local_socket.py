@@ -17,7 +17,7 @@ import anyio.lowlevel
 from anyio.abc import ByteReceiveStream
 
 from engine.errors import PlandeckError
-from engine.store.places import make_folder
+from engine.ground.folders import make_folder
 
 ADDRESS_LIMIT: Final = 100
 """Bytes of a path that every system takes as the address of a socket; Linux takes 107, others 103."""

@@ -11,12 +11,12 @@ from typing import Final
 from engine.core.events import Event
 from engine.core.records import AttemptRecord, Snapshot
 from engine.core.state import TaskState
+from engine.ground.text import plain
 from engine.handle import Playback
-from engine.logs import LINE_LIMIT, LogReader, attempt_log_path
+from engine.logs.attempt import LINE_LIMIT, LogReader, attempt_log_path
 from engine.stream import DEFAULT_LIMIT, EventStream, Subscription
 from engine.view.run_view import RunView
 from engine.view.snapshot import snapshot_of
-from engine.view.text import plain
 
 LINES_KEPT: Final = 256
 """Last lines that are remembered for as long as their files stay as they are."""

@@ -16,11 +16,11 @@ from engine.core.events import Event, PlanCompleted
 from engine.core.inputs import Command, Now
 from engine.core.records import AttemptRecord
 from engine.errors import CommandRefused, PlandeckError
-from engine.handle import PlanResult
 from engine.host.mirror import Mirror
-from engine.log_times import LogTimes
+from engine.logs.times import LogTimes
 from engine.plan.graph import Graph
 from engine.plan.model import Plan
+from engine.result import PlanResult
 from engine.view.run_view import RunView
 
 REFUSAL: Final = "this is a recording: it can be watched, not steered"

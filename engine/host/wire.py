@@ -41,9 +41,9 @@ from engine.core.inputs import (
     SkipTask,
 )
 from engine.core.records import Snapshot, TaskSnapshot
-from engine.handle import PlanResult
 from engine.host.local_socket import LocalStream
 from engine.plan.model import Plan, Task
+from engine.result import PlanResult
 
 VERSION: Final = 1
 """Of these messages. A Greeting and a Farewell are the same in all versions."""

@@ -11,13 +11,13 @@ from typing import Final
 
 import msgspec
 
+from engine.ground.identity import task_id
+from engine.ground.text import one_line
 from engine.handle import RunHandle
-from engine.identity import task_id
-from engine.logs import last_lines
+from engine.logs.attempt import last_lines
 from engine.plan.model import Plan
 from engine.secrets import Mask
 from engine.view.run_view import RunView
-from engine.view.text import one_line
 from engine.view.timing import short
 
 _PROC: Final = Path("/proc")

@@ -11,11 +11,11 @@ import msgspec
 from engine.codec import SCHEMA
 from engine.core.events import Event, PlanCompleted
 from engine.dispatch.hook import FACTS
+from engine.ground.identity import task_id
+from engine.ground.text import one_line
 from engine.handle import RunHandle
-from engine.identity import task_id
 from engine.monitor.evidence import Evidence
 from engine.view.run_view import RunView
-from engine.view.text import one_line
 
 NAMED: Final = 50
 """Failures that are told one by one."""

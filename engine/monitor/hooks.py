@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import anyio
 import msgspec
@@ -21,15 +21,15 @@ from engine.core.inputs import AttemptOutcome, HookFinished, Now, OutcomeKind
 from engine.core.state import Outcome
 from engine.dispatch.base import Attempt
 from engine.dispatch.hook import HookDispatcher
-from engine.logs import AttemptLog
+from engine.ground.folders import make_folder
+from engine.handle import RunHandle
+from engine.logs.attempt import AttemptLog
 from engine.monitor.evidence import evidence_of
 from engine.monitor.facts import Facts, facts_of
 from engine.monitor.monitor import Monitor
 from engine.plan.model import Plan, Shutdown, Task
 from engine.plan.rendering import Rendering, Unresolved
 from engine.secrets import Mask
-from engine.session import Run
-from engine.store.places import make_folder
 from engine.view.run_view import RunView
 from engine.view.timing import short
 
@@ -68,6 +68,16 @@ class _Call(NamedTuple):
     view: RunView
 
 
+class HookedRun(RunHandle, Protocol):
+    """A run that has a place for the output of its hooks, and an audit trail that tells of them."""
+
+    @property
+    def directory(self) -> Path: ...
+
+    def note(self, hook: HookFinished) -> None:
+        """Write into the audit trail that a hook has ended."""
+
+
 class HookRunner:
     """Observes a monitor, and runs hooks beside the run: it never holds it up, nor changes how it ends.
 
@@ -75,7 +85,7 @@ class HookRunner:
     were told, is kept in the folder `hooks` of the run. Made by `attend`.
     """
 
-    def __init__(self, run: Run, mask: Mask | None) -> None:
+    def __init__(self, run: HookedRun, mask: Mask | None) -> None:
         self.faults: list[str] = []
         """What went wrong with which, in the order in which they ended."""
         self.not_run = 0
@@ -292,7 +302,7 @@ class _HookLog(AttemptLog):
 
 
 @asynccontextmanager
-async def attend(run: Run, mask: Mask | None) -> AsyncIterator[HookRunner]:
+async def attend(run: HookedRun, mask: Mask | None) -> AsyncIterator[HookRunner]:
     """Run the hooks of a run for as long as the block lasts; those that run at its end are stopped."""
     runner = HookRunner(run, mask)
     failure: Exception | None = None

@@ -12,8 +12,8 @@ import msgspec
 from engine.core.events import Event, TaskStalled
 from engine.core.state import RunPhase, TaskState
 from engine.errors import PlandeckError
+from engine.ground.identity import task_id
 from engine.handle import RunHandle
-from engine.identity import task_id
 from engine.monitor.evidence import Evidence, evidence_of
 from engine.stream import Missed
 from engine.view.run_view import RunView

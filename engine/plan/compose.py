@@ -20,7 +20,7 @@ import yaml
 from yaml import events
 
 from engine.errors import Fault, PlanInvalid
-from engine.plan.spelling import quoted
+from engine.ground.spelling import quoted
 
 DEPTH: Final = 64
 VALUES: Final = 5_000_000

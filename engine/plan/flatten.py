@@ -8,11 +8,11 @@ from typing import Final
 from msgspec.structs import replace
 
 from engine.errors import Fault, PlanInvalid
+from engine.ground.spelling import quoted
 from engine.plan.matrix import member_name
 from engine.plan.model import Need, Plan, Subplan, Task
 from engine.plan.reading import Document
 from engine.plan.references import escape
-from engine.plan.spelling import quoted
 
 TASKS: Final = 100_000
 """In all, where matrices and subplans multiply. A plan that writes every task down may have more."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from engine.errors import Fault, PlanInvalid
+from engine.ground.spelling import quoted
 from engine.plan.model import Condition, Plan
 from engine.plan.nesting import OUTERMOST, Nesting, misplaced
-from engine.plan.spelling import quoted
 from engine.plan.tangle import find_tangles
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from engine.ground.spelling import Speller, quoted
 from engine.plan.document import (
     DefaultsSection,
     HooksSection,
@@ -15,7 +16,6 @@ from engine.plan.document import (
     ShutdownSection,
 )
 from engine.plan.model import Plan, Subplan, Task
-from engine.plan.spelling import Speller, quoted
 
 COMMAND_LINE: Final = "command line"
 PLAN: Final = "plan"

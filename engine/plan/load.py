@@ -9,15 +9,15 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from engine.collector import collector_paused
 from engine.errors import Fault, PlanInvalid
+from engine.ground.collector import collector_paused
+from engine.ground.spelling import Speller, escaped, quoted
 from engine.plan.flatten import UnknownNeed, flatten
 from engine.plan.graph import Graph
 from engine.plan.levels import Levels
 from engine.plan.model import Plan
 from engine.plan.reading import Document, Library, Origin
 from engine.plan.source import decoded, read_source
-from engine.plan.spelling import Speller, escaped, quoted
 
 NO_LEVELS: Final = Levels()
 

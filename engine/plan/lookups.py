@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
+from engine.ground.spelling import Speller, quoted
 from engine.plan.compose import Path
 from engine.plan.matrix import keys
 from engine.plan.quoting import Unquotable, expand
 from engine.plan.references import OPENING, Kind, MalformedReference, Reference, parse
 from engine.plan.rules import Finding, members_of, written_needs
-from engine.plan.spelling import Speller, quoted
 
 ANY: Final = frozenset(Kind)
 OF_THE_PLAN: Final = frozenset((Kind.PARAMS, Kind.ENV))

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, Final, NamedTuple
 
+from engine.ground.spelling import Speller, quoted
 from engine.plan.references import KEY
-from engine.plan.spelling import Speller, quoted
 from engine.plan.values import NAME_LENGTH
 
 MEMBERS: Final = 10_000

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from engine.errors import Fault, PlanInvalid
+from engine.ground.spelling import quoted
 from engine.plan.model import Plan
-from engine.plan.spelling import quoted
 
 OUTERMOST: Final = -1
 """In place of a parent: the task belongs to the plan that is run."""

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from engine.errors import Fault, PlanInvalid
+from engine.ground.spelling import Speller, escaped, quoted
 from engine.plan.compose import Tree, compose, line_and_column
 from engine.plan.document import ParamSection, PlanSection, ProfileSection
 from engine.plan.levels import Levels, UnknownProfile, flat, layered, levels_of, plan_fields
@@ -20,7 +21,6 @@ from engine.plan.references import OPENING, parse
 from engine.plan.resolve import MAX_PARALLEL, resolve
 from engine.plan.rules import Finding, broken_rules, explained, tangled_needs
 from engine.plan.source import read_source
-from engine.plan.spelling import Speller, escaped, quoted
 from engine.plan.values import name_fault
 from engine.plan.wfformat import Recording, read_workflow
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from engine.plan.spelling import Speller, quoted
+from engine.ground.spelling import Speller, quoted
 
 OPENING: Final = "${{"
 CLOSING: Final = "}}"

@@ -12,11 +12,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from engine.ground.spelling import Speller, quoted
 from engine.plan.graph import Graph
 from engine.plan.model import Plan, Task
 from engine.plan.quoting import VARIABLE, Unquotable, expand
 from engine.plan.references import OPENING, Kind, MalformedReference, Reference, parse
-from engine.plan.spelling import Speller, quoted
 
 Variables = Mapping[str, str]
 

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic_core import ErrorDetails
 
+from engine.ground.spelling import Speller, quoted
 from engine.plan.compose import Path, Plain
 from engine.plan.document import (
     BRANCH,
@@ -25,7 +26,6 @@ from engine.plan.document import (
 )
 from engine.plan.matrix import combinations, matrix_faults, member_name
 from engine.plan.model import Condition, FailureMode, StallMeasure
-from engine.plan.spelling import Speller, quoted
 from engine.plan.tangle import find_tangles
 from engine.plan.values import task_name_fault
 

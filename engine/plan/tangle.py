@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
-from engine.plan.spelling import Speller, quoted, shown
+from engine.ground.spelling import Speller, quoted, shown
 
 CYCLES: Final = 25
 CYCLE_LENGTH: Final = 20

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from engine.ground.spelling import Speller, quoted
 from engine.plan.compose import Plain
 from engine.plan.model import MAX_PARALLEL, MIN_PARALLEL
 from engine.plan.references import KEY
-from engine.plan.spelling import Speller, quoted
 
 LONGEST: Final = 365 * 24 * 3600.0
 LONGEST_HOOK: Final = 600.0

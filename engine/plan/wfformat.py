@@ -14,10 +14,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from engine.ground.spelling import Speller, escaped, quoted
 from engine.plan.compose import Path
 from engine.plan.model import Need, Simulation, Task
 from engine.plan.rules import Finding
-from engine.plan.spelling import Speller, escaped, quoted
 from engine.plan.tangle import find_tangles
 from engine.plan.values import NAME_LENGTH, name_fault
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args, get_type_hints
 
 from engine.errors import Fault, PlanInvalid, SettingsInvalid
+from engine.ground.spelling import Speller, escaped, quoted
 from engine.plan.source import decoded
-from engine.plan.spelling import Speller, escaped, quoted
 from engine.settings.model import Settings, SettingsFile
 from engine.settings.places import nearest, places_of
 
@@ -26,7 +26,7 @@ _SYNTAX: Final = re.compile(r"^(.*) \(at (?:line (\d+), column (\d+)|end of docu
 
 def settings_path() -> Path:
     """The file in the user's own config directory (`XDG_CONFIG_HOME`). It need not exist."""
-    import platformdirs  # here as in `engine.store.places`
+    import platformdirs  # here as in `engine.ground.folders`
 
     return platformdirs.user_config_path("plandeck") / "config.toml"
 

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import quote
 
 from engine.errors import StoreError
-from engine.store.places import database_path, make_folder
+from engine.ground.folders import database_path, make_folder
 
 SCHEMA_VERSION: Final = 2
 """What this program writes: the number of the last section in schema.sql."""

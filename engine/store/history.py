@@ -14,14 +14,14 @@ import msgspec
 from engine.core.events import Event, TaskCompleted, TaskEvent, TaskFailed, TaskRetried
 from engine.core.records import INTERRUPTED
 from engine.errors import CommandRefused, StoreError
-from engine.failure import failure_detail
+from engine.ground.folders import database_path, run_directory
 from engine.plan.graph import Graph, median
 from engine.plan.model import Plan
+from engine.result import failure_detail
 from engine.store.database import intact, open_database, telling
 from engine.store.goals import GoalState, Step, take
 from engine.store.journal import RunColumns
 from engine.store.lock import holder_of
-from engine.store.places import database_path, run_directory
 from engine.store.prune import Pruned, prune
 from engine.store.records import Diagnosis, Failure, Gap, GoalMove, GoalRecord, RunRecord
 from engine.store.rows import Outline, decode_outlines, decode_plan, from_row, range_of

@@ -14,10 +14,10 @@ from typing import Any, Final, NamedTuple, Self
 
 from engine.core.events import Event, PlanCompleted, PlanResumed, PlanStarted
 from engine.errors import StoreError
+from engine.ground.folders import database_path, run_directory
 from engine.plan.model import FailureMode, Plan
 from engine.store import goals
 from engine.store.database import PATIENCE, explain, intact, open_database, telling
-from engine.store.places import database_path, run_directory
 from engine.store.rows import decode_plan, encode_plan, range_of, readable, seq_of, to_rows
 
 HELD_LIMIT: Final = 100_000

@@ -12,7 +12,7 @@ from typing import Final, Self
 import msgspec
 
 from engine.errors import StoreError
-from engine.store.places import make_folder
+from engine.ground.folders import make_folder
 
 LOCK_NAME: Final = "lock"
 _MOST: Final = 4096

@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 
 from engine.errors import StoreError
+from engine.ground.folders import run_directory
 from engine.store.database import PATIENCE
 from engine.store.lock import LOCK_NAME, RunHeld, RunLock, holder_of
-from engine.store.places import run_directory
 from engine.store.rows import range_of
 
 _CHUNK: Final = 1_000

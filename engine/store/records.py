@@ -6,8 +6,8 @@ import msgspec
 
 from engine.core.records import AttemptRecord
 from engine.core.state import Outcome
-from engine.failure import FailureDetail
 from engine.plan.model import FailureMode
+from engine.result import FailureDetail
 from engine.store.goals import GoalState
 from engine.store.journal import is_current
 from engine.store.lock import Holder

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Final
 
 from engine.core.state import TERMINAL, RunPhase, TaskState
+from engine.ground.text import one_line
 from engine.plan.model import Condition
 from engine.view.tally import Tally
 from engine.view.task_view import TaskView
-from engine.view.text import one_line
 from engine.view.timing import short
 
 NAMED_NEEDS: Final = 2

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.collector import collector_paused
 from engine.core.events import (
     DispatchDeferred,
     Event,
@@ -36,6 +35,7 @@ from engine.core.events import (
 )
 from engine.core.records import INTERRUPTED, AttemptRecord, Snapshot
 from engine.core.state import RunPhase, TaskState
+from engine.ground.collector import collector_paused
 from engine.plan.graph import Graph
 from engine.view import reasons
 from engine.view.tally import Changes, Tally

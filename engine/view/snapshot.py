@@ -1,9 +1,13 @@
-"""From a view back to a `Snapshot`, for those who know a run by its events alone."""
+"""From events, or from a view of them, back to a `Snapshot`: for those who know a run by its events alone."""
 
 from __future__ import annotations
 
-from engine.collector import collector_paused
+from collections.abc import Sequence
+
+from engine.core.events import Event
 from engine.core.records import ScopeSnapshot, Snapshot, TaskSnapshot
+from engine.ground.collector import collector_paused
+from engine.plan.graph import Graph
 from engine.view.run_view import RunView
 
 
@@ -45,3 +49,15 @@ def snapshot_of(view: RunView, offset: float) -> Snapshot:
         diagnosis=view.diagnosis,
         past=tuple(view.audit),
     )
+
+
+def snapshot_after(graph: Graph, events: Sequence[Event], run_id: str = "") -> Snapshot:
+    """The run as it stood right after the last of its events; PENDING without any.
+
+    What was in the hands of a dispatcher then but had not been taken up is READY; a back-off that was
+    over by then but not followed by an attempt is RETRYING still, with its `due` in the past. run_id:
+    for a run without events.
+    """
+    view = RunView(graph, events[0].run_id if events else run_id)
+    view.apply(events)
+    return snapshot_of(view, events[-1].offset if events else 0.0)

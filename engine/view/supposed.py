@@ -8,11 +8,11 @@ from typing import Final
 import msgspec
 
 from engine.core.state import TERMINAL, RunPhase, TaskState
+from engine.ground.text import one_line
 from engine.plan.graph import Graph
 from engine.plan.model import Condition
 from engine.view.run_view import RunView
 from engine.view.task_view import MET_BY
-from engine.view.text import one_line
 
 NAMED: Final = 6
 """How many tasks are called by name; the rest is counted."""

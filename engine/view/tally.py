@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from engine.core.state import TERMINAL, Outcome, RunPhase, TaskState
+from engine.ground.text import one_line
 from engine.plan.graph import Graph
 from engine.plan.model import Condition, FailureMode
 from engine.view.pace import Pace
 from engine.view.scope_view import ScopeViews
 from engine.view.task_view import MET_BY, TaskView
-from engine.view.text import one_line
 
 COURSE_LIMIT: Final = 60
 

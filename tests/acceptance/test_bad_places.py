@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.store.places import database_path, state_directory
+from engine.ground.folders import database_path, state_directory
 
 ROOT = Path(__file__).parents[2]
 

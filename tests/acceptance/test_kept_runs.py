@@ -14,9 +14,9 @@ from random import Random
 import pytest
 
 from engine.core.events import TaskCompleted, TaskStarted
+from engine.ground.folders import run_directory, state_directory
 from engine.store.history import History
 from engine.store.lock import holder_of
-from engine.store.places import run_directory, state_directory
 
 ROOT = Path(__file__).parents[2]
 

@@ -40,7 +40,7 @@ from engine.core.inputs import (
 from engine.core.state import TERMINAL, Outcome, RunPhase, TaskState
 from engine.plan.graph import Graph
 from engine.plan.model import Condition, FailureMode, Need, Plan, Retry, Subplan, Task
-from engine.store.restore import snapshot_of
+from engine.view.snapshot import snapshot_after
 from tests.support.live_world import LiveWorld, Play, script
 from tests.support.watch import MET_BY
 
@@ -397,7 +397,7 @@ def test_a_run_whose_engine_is_killed_goes_on_to_its_end(scenario: Scenario, kil
         script(**scenario.courses),
         max_parallel=None,
         checked=False,
-        snapshot=snapshot_of(world.graph, world.events, "run"),
+        snapshot=snapshot_after(world.graph, world.events, "run"),
     )
     after.offset = max(killed, world.offset)
     after.start()

@@ -22,7 +22,7 @@ from engine.core.records import INTERRUPTED, retries_among
 from engine.core.scheduler import Scheduler
 from engine.core.state import Outcome, RunPhase, TaskState
 from engine.plan.model import FailureMode
-from engine.store.restore import snapshot_of
+from engine.view.snapshot import snapshot_after
 from tests.support.world import World, plan, subplan, task
 
 FAIL_FAST = FailureMode.FAIL_FAST
@@ -33,7 +33,7 @@ def gone_on(world: World, adopted: str = "") -> World:
     of tasks whose dispatcher still has them."""
     graph = world.scheduler.graph
     indices = {world.index(name) for name in adopted.split()}
-    snapshot = snapshot_of(graph, world.events, "run")
+    snapshot = snapshot_after(graph, world.events, "run")
     after = World(graph.plan, checked=False, snapshot=snapshot, adopted=indices)
     after.offset = world.offset
     after.words = after.start()  # type: ignore[attr-defined]
@@ -64,7 +64,7 @@ def test_an_interruption_uses_up_no_retry() -> None:
     world.fail("a")
     world.wait(1.0)
     world.admit("a")
-    snapshot = snapshot_of(world.scheduler.graph, world.events, "r")
+    snapshot = snapshot_after(world.scheduler.graph, world.events, "r")
     assert snapshot.tasks[0].retries == 1
     after = gone_on(world)
     assert after.scheduler.snapshot().tasks[0].retries == 1
@@ -83,7 +83,7 @@ def test_an_attempt_in_place_of_an_interrupted_one_is_no_retry() -> None:
     assert causes == {"a": INTERRUPTED, "b": "resume"}
     # and it is counted alike by who goes on with it once more
     graph = world.scheduler.graph
-    snapshot = snapshot_of(graph, [*world.events, *after.events], "run")
+    snapshot = snapshot_after(graph, [*world.events, *after.events], "run")
     assert sum(retries_among(task.attempts) for task in snapshot.tasks) == 1
 
 
@@ -94,7 +94,7 @@ def test_a_run_that_is_complete_only_because_events_are_missing_goes_on() -> Non
     world.succeed("b")
     kept = [event for event in world.events if not (isinstance(event, TaskCompleted) and event.task == "b")]
     after = World(
-        world.scheduler.graph.plan, checked=False, snapshot=snapshot_of(world.scheduler.graph, kept)
+        world.scheduler.graph.plan, checked=False, snapshot=snapshot_after(world.scheduler.graph, kept)
     )
     after.offset = world.offset
     assert after.start() == ["PLAN_RESUMED", "TASK_RESET b", "start b#2"]
@@ -163,7 +163,7 @@ def test_settings_are_those_of_before_unless_others_are_given(given: dict[str, o
     world = World(plan(a=""), max_parallel=3)
     world.start()
     scheduler = world.scheduler
-    snapshot = snapshot_of(scheduler.graph, world.events, "r")
+    snapshot = snapshot_after(scheduler.graph, world.events, "r")
     after = Scheduler(scheduler.graph, "r", random=Random(0), snapshot=snapshot, **given)  # type: ignore[arg-type]
     assert after.max_parallel == given.get("max_parallel", 3)
     assert after.failure_mode == given.get("failure_mode", FailureMode.CONTINUE_ON_ERROR)
@@ -314,7 +314,7 @@ class TestLoss:
         world.succeed("a")
         assert [event.retried for event in world.events if isinstance(event, PlanCompleted)] == [0]
         assert [event.cause for event in world.events if isinstance(event, TaskReset)] == [GONE]
-        snapshot = snapshot_of(world.scheduler.graph, world.events, "run")
+        snapshot = snapshot_after(world.scheduler.graph, world.events, "run")
         assert snapshot.tasks == world.scheduler.snapshot().tasks
 
     def test_the_third_in_a_row_is_a_failure(self) -> None:

@@ -24,12 +24,12 @@ from engine.dispatch.dask import connection as connection_module
 from engine.dispatch.dask.dispatcher import DaskDispatcher
 from engine.dispatch.dask.following import Following
 from engine.errors import ExecutorUnusable
-from engine.identity import new_run_id
-from engine.logs import attempt_log_path
+from engine.ground.folders import run_directory, state_directory
+from engine.ground.identity import new_run_id
+from engine.logs.attempt import attempt_log_path
 from engine.plan.model import Plan, Simulation, Task
 from engine.session import open_run
 from engine.store.lock import holder_of
-from engine.store.places import run_directory, state_directory
 from tests.support.commands import HASTY, PATIENT, STUBBORN, task_for
 from tests.support.dask_cluster import ROOT, DaskCluster, Node
 from tests.support.processes import become, group_is_empty

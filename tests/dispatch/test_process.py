@@ -16,8 +16,8 @@ from engine.core.inputs import AttemptOutcome, Now, OutcomeKind
 from engine.dispatch import running
 from engine.dispatch.contract import DispatcherContract, RecordedOutput, Subject, attempt_at
 from engine.dispatch.process import ProcessDispatcher
-from engine.identity import task_id
-from engine.logs import AttemptLog, attempt_log_path
+from engine.ground.identity import task_id
+from engine.logs.attempt import AttemptLog, attempt_log_path
 from engine.plan.model import Plan, Task
 from tests.support.commands import (
     STUBBORN,

@@ -35,12 +35,13 @@ from engine.core.inputs import (
 )
 from engine.core.state import Outcome, RunPhase, TaskState
 from engine.errors import CommandRefused
-from engine.handle import PlanResult, RunHandle
+from engine.handle import RunHandle
 from engine.host import local_socket, server, wire
 from engine.host.attached import AttachedRun, RunUnreachable, attach
 from engine.host.local_socket import SocketUnusable, listen, peer_uid
 from engine.host.server import serve
-from engine.logs import LINE_LIMIT
+from engine.logs.attempt import LINE_LIMIT
+from engine.result import PlanResult
 from engine.session import Run
 from engine.stream import Missed
 from engine.view.run_view import RunView

@@ -15,9 +15,9 @@ from trio.testing import MockClock
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.core.state import Outcome
 from engine.dispatch.base import Attempt, Output
+from engine.ground.folders import make_folder, run_directory, state_directory
 from engine.host.kept import reopen_run
 from engine.store.lock import LOCK_NAME, Holder, RunHeld
-from engine.store.places import make_folder, run_directory, state_directory
 from tests.support.journals import diamond, write_run
 
 pytestmark = [

@@ -16,10 +16,11 @@ from engine.core.inputs import CancelPlan, Now, PausePlan, RetryTask
 from engine.core.records import Snapshot
 from engine.core.state import RunPhase, TaskState
 from engine.errors import CommandRefused
-from engine.handle import PlanResult, RunHandle
+from engine.handle import RunHandle
 from engine.host.replayed import RecordingEnds, ReplayedRun, replay
-from engine.logs import AttemptLog
+from engine.logs.attempt import AttemptLog
 from engine.plan.graph import Graph
+from engine.result import PlanResult
 from engine.stream import Missed
 from engine.view.run_view import RunView
 from engine.view.snapshot import snapshot_of

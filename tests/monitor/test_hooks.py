@@ -13,14 +13,14 @@ from engine.core.events import HookEnded
 from engine.core.inputs import AttemptOutcome, CancelPlan, HookFinished, OutcomeKind
 from engine.core.state import Outcome
 from engine.dispatch.base import Attempt, Output
-from engine.handle import PlanResult
+from engine.ground.folders import state_directory
 from engine.host.kept import KeptRun, open_kept_run, reopen_run
 from engine.monitor.hooks import AT_ONCE, SHOWN, WAITING, HookRunner, attend
 from engine.plan.load import parse_plan
 from engine.plan.model import Hooks, Plan
+from engine.result import PlanResult
 from engine.session import Run
 from engine.store.history import History
-from engine.store.places import state_directory
 from tests.support.run import FakeRun, plan_of
 
 pytestmark = pytest.mark.anyio

@@ -27,7 +27,7 @@ from engine.core.events import (
     TaskStopping,
 )
 from engine.core.state import TERMINAL, RunPhase, TaskState
-from engine.identity import task_id
+from engine.ground.identity import task_id
 from engine.monitor.monitor import Following, Monitor, MonitorFull, MonitorView
 from engine.plan.model import Plan
 from engine.view.run_view import RunView

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import PlanInvalid
+from engine.ground.spelling import COMPARISONS, Speller, quoted, shown
 from engine.plan.graph import Graph
 from engine.plan.model import Condition, Need, Plan, Task
-from engine.plan.spelling import COMPARISONS, Speller, quoted, shown
 from engine.plan.tangle import CYCLES, find_tangles
 
 

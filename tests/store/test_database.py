@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from engine.errors import StoreError
+from engine.ground.folders import database_path, run_directory, state_directory
 from engine.store import database
 from engine.store.database import SCHEMA_VERSION, explain, open_database
-from engine.store.places import database_path, run_directory, state_directory
 from tests.store.conftest import Disk, Frozen
 from tests.support.journals import child, diamond, write_run
 

@@ -12,6 +12,7 @@ import pytest
 from engine.core.events import Event
 from engine.core.state import Outcome
 from engine.errors import CommandRefused, StoreError
+from engine.ground.folders import database_path, run_directory
 from engine.plan.graph import Graph
 from engine.store import database
 from engine.store.database import open_database
@@ -19,7 +20,6 @@ from engine.store.goals import MOVES, GoalState, Step, step_of
 from engine.store.history import History
 from engine.store.journal import Journal
 from engine.store.lock import RunLock
-from engine.store.places import database_path, run_directory
 from tests.support.events import EventFactory
 from tests.support.journals import DIAMOND, broken_diamond, diamond, write_run
 

@@ -11,13 +11,13 @@ from engine.completion import Completion
 from engine.core.records import AttemptRecord
 from engine.core.state import Outcome
 from engine.errors import StoreError
+from engine.ground.folders import database_path, run_directory
 from engine.plan.graph import Graph
 from engine.plan.model import Plan, Task
 from engine.store.database import open_database
 from engine.store.history import RUNS_COUNTED, History
 from engine.store.journal import Journal
 from engine.store.lock import RunLock
-from engine.store.places import database_path, run_directory
 from tests.store.conftest import Frozen
 from tests.support.events import EventFactory
 from tests.support.journals import DIAMOND, broken_diamond, diamond, write_run

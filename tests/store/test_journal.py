@@ -15,13 +15,13 @@ import pytest
 from engine.core.events import Event, PlanPaused, RetryScheduled
 from engine.core.state import Outcome, RunPhase, TaskState
 from engine.errors import StoreError
+from engine.ground.folders import database_path
 from engine.plan.graph import Graph
 from engine.plan.model import FailureMode, Subplan
 from engine.store import journal as journal_module
 from engine.store.database import open_database
 from engine.store.history import History
 from engine.store.journal import Journal, digest_of
-from engine.store.places import database_path
 from engine.store.records import Gap
 from tests.store.conftest import Disk, Frozen
 from tests.support.events import EventFactory

@@ -9,12 +9,12 @@ from random import Random
 
 from engine.core.events import Event
 from engine.core.state import Outcome
+from engine.ground.folders import run_directory
 from engine.plan.graph import Graph
 from engine.store.history import History
 from engine.store.journal import Journal
 from engine.store.lock import RunLock
-from engine.store.places import run_directory
-from engine.store.restore import snapshot_of
+from engine.view.snapshot import snapshot_after
 from tests.support.events import EventFactory
 from tests.support.journals import DIAMOND, child
 
@@ -75,7 +75,7 @@ def test_what_was_said_to_be_written_survives_sigkill_at_any_moment(tmp_path: Pa
             record = history.find("run")
             assert record.outcome is None
             assert record.holder is None
-            assert snapshot_of(Graph(DIAMOND), found).seq == written
+            assert snapshot_after(Graph(DIAMOND), found).seq == written
     assert 0 < written < len(events)
     with RunLock(run_directory(tmp_path, "run")) as lock:
         assert lock.stale is not None

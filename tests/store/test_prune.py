@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from engine.errors import StoreError
-from engine.logs import attempt_log_path
+from engine.ground.folders import database_path, run_directory
+from engine.logs.attempt import attempt_log_path
 from engine.store import prune as prune_module
 from engine.store.database import open_database
 from engine.store.history import History
 from engine.store.journal import Journal
 from engine.store.lock import RunLock
-from engine.store.places import database_path, run_directory
 from engine.store.prune import Pruned
 from tests.support.journals import DIAMOND, diamond, write_run
 

@@ -13,9 +13,9 @@ from textual import events
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
+from engine.ground.folders import run_directory, socket_path
 from engine.store.journal import Journal
 from engine.store.lock import RunLock
-from engine.store.places import run_directory, socket_path
 from tests.support.run import FakeRun
 from tests.support.wire import served
 from tui.home import HomeApp

@@ -12,9 +12,10 @@ from engine.core.inputs import Command, Now
 from engine.core.records import Snapshot
 from engine.core.state import RunPhase, TaskState
 from engine.errors import CommandRefused
-from engine.handle import PlanResult, Playback
+from engine.handle import Playback
 from engine.plan.graph import Graph
 from engine.plan.model import Need, Plan, Task
+from engine.result import PlanResult
 from engine.stream import DEFAULT_LIMIT, EventStream, Subscription
 from engine.view.run_view import RunView
 from engine.view.snapshot import snapshot_of

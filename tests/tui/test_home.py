@@ -8,8 +8,8 @@ import pytest
 
 from engine.core.inputs import CancelPlan
 from engine.core.state import Outcome
+from engine.ground.folders import state_directory
 from engine.plan.graph import Graph
-from engine.store.places import state_directory
 from tests.support.events import EventFactory
 from tests.support.home import Home, going_on, home
 from tests.support.journals import DIAMOND, broken_diamond, diamond, write_run

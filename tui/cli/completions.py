@@ -17,9 +17,9 @@ def runs(context: click.Context, parameter: click.Parameter, incomplete: str) ->
     from click.shell_completion import CompletionItem
 
     from engine.errors import PlandeckError
+    from engine.ground.folders import state_directory
+    from engine.ground.text import one_line
     from engine.store.history import History
-    from engine.store.places import state_directory
-    from engine.view.text import one_line
     from tui.plain.history_view import status_of
     from tui.plain.ids import short_id
 
@@ -43,8 +43,8 @@ def runs(context: click.Context, parameter: click.Parameter, incomplete: str) ->
 def tasks(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The tasks of the run that was named before."""
     from engine.errors import PlandeckError
+    from engine.ground.folders import state_directory
     from engine.store.history import History
-    from engine.store.places import state_directory
 
     try:
         with History(state_directory()) as history:

@@ -92,8 +92,8 @@ def _blocks(plan: Plan, rows: list[Effective], task: str | None) -> dict[str, li
 
 
 def _lines(blocks: dict[str, list[Effective]]) -> Iterator[str]:
+    from engine.ground.text import one_line
     from engine.plan.levels import plan_fields, task_fields
-    from engine.view.text import one_line
 
     fields = [*plan_fields(), *task_fields()]
     width = max(map(len, fields))

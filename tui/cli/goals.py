@@ -75,7 +75,7 @@ def abandon_goal(goal: str) -> int:
 
     GOAL is its text, or any beginning of it that no other has. The next run takes it up again.
     """
-    from engine.view.text import one_line
+    from engine.ground.text import one_line
 
     with open_history() as history:
         record = history.find_goal(goal)

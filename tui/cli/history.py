@@ -193,7 +193,7 @@ def _console() -> Preferences | None:
 
 
 def _prune(history: History, keep: int | None, older_than: float | None) -> int:
-    from engine.view.text import one_line
+    from engine.ground.text import one_line
     from tui.plain.marks import counted
 
     pruned = history.prune(keep=keep, older_than=older_than)

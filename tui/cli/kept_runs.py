@@ -19,8 +19,8 @@ NO_RUNS: Final = "no runs yet: `plandeck run PLAN` makes one"
 @contextmanager
 def open_history() -> Iterator[History]:
     """The history of this user. What is wrong with it, or is asked of it, is told in one line."""
+    from engine.ground.folders import state_directory
     from engine.store.history import History
-    from engine.store.places import state_directory
 
     with plainly(), History(state_directory()) as history:
         yield history
@@ -37,7 +37,7 @@ def find(history: History, run: str) -> RunRecord:
 def plainly() -> Iterator[None]:
     """Tell in one line what is wrong, and end the command with exit code 2."""
     from engine.errors import PlandeckError, PlanInvalid, SettingsInvalid
-    from engine.view.text import one_line
+    from engine.ground.text import one_line
 
     fault: PlandeckError | None = None
     try:

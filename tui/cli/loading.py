@@ -25,12 +25,12 @@ def load(
     All others come from the command line, over what the plan and the settings say. params: by name.
     """
     from engine.errors import PlanInvalid, SettingsInvalid
+    from engine.ground.text import one_line
     from engine.plan.document import ProfileSection
     from engine.plan.levels import NOTHING
     from engine.plan.load import load_plan
     from engine.settings.levels import levels_in
     from engine.settings.reader import read_settings
-    from engine.view.text import one_line
 
     given = {"max_parallel": max_parallel, "failure_mode": failure_mode, "executor": executor}
     given = {name: value for name, value in given.items() if value is not None}
@@ -67,7 +67,7 @@ def has_sound_calls(plan: Plan) -> bool:
 
 def tell(invalid: PlanInvalid | SettingsInvalid) -> None:
     """Print every fault, a line each."""
-    from engine.view.text import one_line
+    from engine.ground.text import one_line
 
     for fault in invalid.faults:
         click.echo(one_line(str(fault)), err=True)

@@ -14,16 +14,16 @@ import click
 from engine.core.inputs import Now
 from engine.core.state import RunPhase
 from engine.errors import StoreError
-from engine.log_times import LogTimes
-from engine.logs import LogReader, attempt_log_path
+from engine.ground.folders import run_directory
+from engine.ground.text import LINE_LIMIT, one_line
+from engine.logs.attempt import LogReader, attempt_log_path
+from engine.logs.times import LogTimes
 from engine.plan.graph import Graph
 from engine.store.history import History
 from engine.store.lock import holder_of
-from engine.store.places import run_directory
 from engine.store.records import RunRecord
 from engine.view.run_view import RunView
 from engine.view.task_view import TaskView
-from engine.view.text import LINE_LIMIT, one_line
 from tui.logs.cleaned import Cleaner
 from tui.plain.marks import counted
 from tui.plain.report import Style

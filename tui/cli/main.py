@@ -117,7 +117,7 @@ def check(plans: tuple[str, ...], params: Mapping[str, str]) -> int:
 
     Every mistake is printed as file:line:column: message.
     """
-    from engine.view.text import one_line
+    from engine.ground.text import one_line
     from tui.plain.marks import counted
 
     code = 0

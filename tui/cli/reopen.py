@@ -96,7 +96,7 @@ def _go_on(
     record: RunRecord, first: Sequence[Any], *, anyway: bool, plain: bool, as_json: bool, **more: Any
 ) -> int:
     """more: goes on to the `Request`."""
-    from engine.view.text import one_line
+    from engine.ground.text import one_line
     from tui.plain.marks import counted
 
     if plain and as_json:
@@ -129,8 +129,8 @@ def cancel(run: str, kill: bool) -> int:
     import anyio
 
     from engine.core.inputs import CancelPlan
+    from engine.ground.folders import run_directory, socket_path
     from engine.host.attached import attach
-    from engine.store.places import run_directory, socket_path
 
     with open_history() as history:
         record = find(history, run)
@@ -158,10 +158,10 @@ def _cut_off(history: History, record: RunRecord) -> list[Any]:
     from engine.core.inputs import RetryTask
     from engine.core.state import TaskState
     from engine.plan.graph import Graph
-    from engine.store.restore import snapshot_of
+    from engine.view.snapshot import snapshot_after
 
     graph = Graph(history.plan(record.run_id))
-    tasks = snapshot_of(graph, history.events(record.run_id), record.run_id).tasks
+    tasks = snapshot_after(graph, history.events(record.run_id), record.run_id).tasks
     return [RetryTask(index=index) for index in graph.order if tasks[index].state is TaskState.CANCELLED]
 
 

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import anyio
 from anyio.abc import TaskGroup
 
-from engine.collector import settle_collector
 from engine.core.inputs import CancelPlan, Command, DrainPlan
 from engine.core.state import Outcome, RunPhase
 from engine.dispatch.base import TaskDispatcher
 from engine.errors import CommandRefused
-from engine.handle import PlanResult
+from engine.ground.collector import settle_collector
+from engine.ground.folders import socket_path
+from engine.ground.text import one_line
 from engine.host import launcher
 from engine.host.kept import KeptRun, open_kept_run, reopen_run
 from engine.host.local_socket import SocketUnusable
 from engine.host.server import serve
 from engine.plan.model import Plan
-from engine.store.places import socket_path
+from engine.result import PlanResult
 from engine.view.run_view import RunView
-from engine.view.text import one_line
 from tui.hosting.companions import Companions
 from tui.hosting.readonly import ReadOnlyRun
 from tui.hosting.ways_out import EXIT_CODES, SIGNAL_BASE, UNLIMITED, heeded_signals

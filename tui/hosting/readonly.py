@@ -7,9 +7,10 @@ from pathlib import Path
 from engine.core.inputs import Command, Now
 from engine.core.records import Snapshot
 from engine.errors import CommandRefused
-from engine.handle import PlanResult, Playback, RunHandle
+from engine.handle import Playback, RunHandle
 from engine.plan.graph import Graph
 from engine.plan.model import Plan
+from engine.result import PlanResult
 from engine.stream import DEFAULT_LIMIT, Subscription
 
 

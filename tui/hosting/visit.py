@@ -12,12 +12,13 @@ import anyio
 
 from engine.core.events import Event
 from engine.core.state import RunPhase
-from engine.handle import PlanResult, RunHandle
+from engine.ground.folders import run_directory, socket_path
+from engine.handle import RunHandle
 from engine.host.attached import AttachedRun, RunUnreachable, attach
 from engine.host.replayed import replay
 from engine.plan.model import Plan
+from engine.result import PlanResult
 from engine.store.lock import holder_of
-from engine.store.places import run_directory, socket_path
 from engine.store.records import RunRecord
 from engine.view.run_view import RunView
 from tui.hosting.ways_out import EXIT_CODES, SIGNAL_BASE, UNLIMITED, heeded_signals

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from engine.view.text import LINE_LIMIT, UNSTYLED, Pen, Style, plain
+from engine.ground.text import LINE_LIMIT, UNSTYLED, Pen, Style, plain
 
 CHUNK: Final = 64 * 1024
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from engine.core.inputs import Now
-from engine.view.text import Style
+from engine.ground.text import Style
 from tui.logs.pattern import Pattern
 
 

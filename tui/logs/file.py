@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from engine.core.inputs import Now
-from engine.log_times import LogTimes
-from engine.view.text import UNSTYLED, Style, carried
+from engine.ground.text import UNSTYLED, Style, carried
+from engine.logs.times import LogTimes
 from tui.logs.pattern import Pattern
 
 BLOCK: Final = 32 * 1024

@@ -11,7 +11,7 @@ import anyio.to_thread
 from textual.app import SuspendNotSupported
 from textual.screen import Screen
 
-from engine.view.text import one_line
+from engine.ground.text import one_line
 from tui.commands import Question
 from tui.logs.reading import Reading
 from tui.screens.dialogs import ask_path, confirm

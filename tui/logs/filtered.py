@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.core.inputs import Now
-from engine.view.text import Style
+from engine.ground.text import Style
 from tui.logs.document import Document
 from tui.logs.finder import Finder
 from tui.logs.pattern import Pattern

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from engine.view.text import plain
+from engine.ground.text import plain
 
 # What `plain` leaves as it is. Where there is nothing else, bytes can be searched in place of text, many
 # times as fast.

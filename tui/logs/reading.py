@@ -13,10 +13,10 @@ from rich.cells import cell_len
 from engine.core.inputs import Now
 from engine.core.records import AttemptRecord
 from engine.core.state import TERMINAL
+from engine.ground.text import Pen, one_line
 from engine.handle import RunHandle
-from engine.log_times import LogTimes
+from engine.logs.times import LogTimes
 from engine.view.run_view import RunView
-from engine.view.text import Pen, one_line
 from engine.view.timing import clock
 from tui.logs.cleaned import cleaned, raw, sgr
 from tui.logs.document import Document

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.view.text import one_line
+from engine.ground.text import one_line
 from tui.logs.document import Document
 from tui.logs.filtered import FilteredDocument
 from tui.logs.finder import Finder

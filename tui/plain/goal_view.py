@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from engine.core.state import TaskState
+from engine.ground.text import one_line
 from engine.store.goals import GoalState
 from engine.store.records import GoalMove, GoalRecord, RunRecord
-from engine.view.text import one_line
 from tui.plain.history_view import moment, runs_text, status_of
 from tui.plain.ids import short_id
 from tui.plain.marks import counted

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.ground.text import one_line
 from engine.plan.graph import Graph
 from engine.plan.model import Condition, Need, Plan, Task
-from engine.view.text import one_line
 from engine.view.timing import short
 from tui.plain.marks import MODE_WORDS, counted
 

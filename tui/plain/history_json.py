@@ -9,7 +9,7 @@ import msgspec
 
 from engine.codec import SCHEMA
 from engine.core.records import AttemptRecord
-from engine.identity import task_id
+from engine.ground.identity import task_id
 from engine.store.records import GoalRecord, RunRecord
 from engine.view.task_view import TaskView
 from tui.plain.history_view import Kept, status_of, why

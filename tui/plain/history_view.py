@@ -11,14 +11,14 @@ from typing import Final, NamedTuple
 
 from engine.core.records import AttemptRecord
 from engine.core.state import Outcome, TaskState
-from engine.logs import attempt_log_path, last_lines
+from engine.ground.folders import run_directory
+from engine.ground.text import one_line
+from engine.logs.attempt import attempt_log_path, last_lines
 from engine.plan.graph import Graph
 from engine.store.history import History
-from engine.store.places import run_directory
 from engine.store.records import Diagnosis, Failure, Gap, RunRecord
 from engine.view.run_view import RunView
 from engine.view.task_view import TaskView
-from engine.view.text import one_line
 from engine.view.timing import clock, short
 from tui.plain.ids import short_id
 from tui.plain.marks import MODE_WORDS, counted

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from engine.core.events import Event, TaskStarted
 from engine.core.state import RunPhase, TaskState
+from engine.ground.text import one_line
 from engine.handle import RunHandle
 from engine.stream import DEFAULT_LIMIT, Missed
 from engine.view.run_view import RunView
-from engine.view.text import one_line
 from tui.plain.report import PlainReport
 from tui.plain.teller import Teller
 

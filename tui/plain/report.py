@@ -17,8 +17,8 @@ from engine.core.events import (
     TaskStalled,
 )
 from engine.core.state import TaskState
+from engine.ground.text import one_line
 from engine.plan.model import Plan
-from engine.view.text import one_line
 from tui.plain.marks import MARKS
 from tui.plain.sayings import of_plan, of_task
 

@@ -31,8 +31,8 @@ from engine.core.events import (
     TaskStopping,
 )
 from engine.core.state import RunPhase
+from engine.ground.text import one_line
 from engine.plan.model import Plan
-from engine.view.text import one_line
 from engine.view.timing import short
 from tui.plain.marks import MODE_WORDS, counted
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from engine.core.state import Outcome, TaskState
-from engine.handle import PlanResult
-from engine.logs import LINE_WIDTH, last_lines
+from engine.ground.text import one_line
+from engine.logs.attempt import LINE_WIDTH, last_lines
+from engine.result import PlanResult
 from engine.view.run_view import RunView
 from engine.view.task_view import TaskView
-from engine.view.text import one_line
 from engine.view.timing import short
 from tui.plain.ids import short_id
 from tui.plain.marks import counted

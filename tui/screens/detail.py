@@ -14,11 +14,11 @@ from textual.widgets import Static
 
 from engine.core.events import Event, TaskEvent
 from engine.core.state import TaskState
+from engine.ground.text import one_line
 from engine.handle import RunHandle
 from engine.plan.levels import origin
 from engine.plan.model import Condition, Retry, Task
 from engine.view.run_view import RunView
-from engine.view.text import one_line
 from engine.view.timing import clock, short
 from tui.feed import Feed
 from tui.keymap import Place, bindings

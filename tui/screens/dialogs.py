@@ -19,8 +19,8 @@ from textual.widgets import Input, Static
 
 from engine.core.inputs import CancelPlan, DrainPlan
 from engine.core.state import RunPhase
+from engine.ground.text import one_line
 from engine.plan.model import FailureMode
-from engine.view.text import one_line
 from tui.commands import THE_RUN, Question, foretell, foretell_failure
 from tui.feed import Feed
 from tui.keymap import Place, bindings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.widgets import Input
 
-from engine.view.text import one_line
+from engine.ground.text import one_line
 from tui.keymap import first
 from tui.screens.panes import PaneScreen
 from tui.screens.steering import Steering

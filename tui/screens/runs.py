@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from engine.errors import PlandeckError
-from engine.view.text import one_line
+from engine.ground.text import one_line
 from tui.hints import PLANS_HINTS, RUNS_HINTS, Hint
 from tui.keymap import BY_ID, Place, bindings, first
 from tui.plain.marks import counted

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from engine.core.state import RunPhase
+from engine.ground.text import one_line
 from engine.view.scope_view import ScopeView
-from engine.view.text import one_line
 from tui.commands import THE_RUN, can_pause
 from tui.feed import Feed
 from tui.plain.marks import MODE_WORDS, counted

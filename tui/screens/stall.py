@@ -9,9 +9,9 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from engine.ground.text import one_line
 from engine.handle import RunHandle
 from engine.monitor.evidence import Evidence, ProcessInfo, evidence_of
-from engine.view.text import one_line
 from engine.view.timing import short
 from tui.feed import Feed
 from tui.keymap import first

@@ -10,10 +10,10 @@ from textual.screen import Screen
 
 from engine.core.inputs import Command
 from engine.errors import PlandeckError
+from engine.ground.text import one_line
 from engine.handle import RunHandle
 from engine.plan.model import FailureMode
 from engine.view.scope_view import ScopeView
-from engine.view.text import one_line
 from tui import commands
 from tui.commands import Wish
 from tui.feed import Feed

@@ -11,8 +11,8 @@ from rich.segment import Segment
 from rich.style import Style
 
 from engine.core.state import Outcome, RunPhase, TaskState
+from engine.ground.text import one_line
 from engine.view.run_view import Changes, RunView
-from engine.view.text import one_line
 from engine.view.timing import clock, short
 from tui.keymap import first
 from tui.present import Look

@@ -16,9 +16,9 @@ from textual.message import Message
 
 from engine.core.events import Event, TaskEvent, TaskStalled
 from engine.core.state import TaskState
+from engine.ground.text import one_line
 from engine.view.audit import is_steering, is_trouble
 from engine.view.run_view import Changes, RunView
-from engine.view.text import one_line
 from tui.keymap import Place, bindings
 from tui.plain.sayings import of_plan, of_task
 from tui.present import Look, widest

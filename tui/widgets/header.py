@@ -10,9 +10,9 @@ from rich.segment import Segment
 from rich.style import Style
 
 from engine.core.state import Outcome, RunPhase, TaskState
+from engine.ground.text import one_line
 from engine.view.forecast import Forecast
 from engine.view.run_view import Changes, RunView
-from engine.view.text import one_line
 from engine.view.timing import clock
 from tui.present import MODE_WORDS, Look
 from tui.widgets.line import Line

@@ -14,9 +14,9 @@ from textual.scrollbar import ScrollDown, ScrollTo, ScrollUp
 from textual.strip import Strip
 from textual.widget import Widget
 
+from engine.ground.text import Style as OutputStyle
 from engine.handle import RunHandle
 from engine.view.run_view import RunView
-from engine.view.text import Style as OutputStyle
 from tui.logs.document import Document
 from tui.logs.pattern import Pattern
 from tui.logs.reading import Reading

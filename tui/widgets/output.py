@@ -14,8 +14,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from engine.view.text import Colour, Pen, Span
-from engine.view.text import Style as OutputStyle
+from engine.ground.text import Colour, Pen, Span
+from engine.ground.text import Style as OutputStyle
 from tui.logs.pattern import Pattern
 from tui.present import Look
 

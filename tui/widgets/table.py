@@ -15,9 +15,9 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from engine.core.state import TaskState
+from engine.ground.text import one_line
 from engine.view.run_view import Changes, RunView
 from engine.view.task_view import TaskView
-from engine.view.text import one_line
 from engine.view.timing import DAY, HOUR, short
 from tui.keymap import Place, bindings
 from tui.present import Look, clock, widest

@@ -12,10 +12,10 @@ from textual import events
 from textual.binding import BindingType
 
 from engine.core.state import TERMINAL, TaskState
+from engine.ground.text import one_line
 from engine.plan.model import Condition
 from engine.view.run_view import Changes, RunView
 from engine.view.task_view import TaskView
-from engine.view.text import one_line
 from tui.keymap import Place, bindings
 from tui.present import Look, clock
 from tui.widgets.branches import NO_PARENT, URGENT, Branches

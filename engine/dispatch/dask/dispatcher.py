@@ -20,7 +20,7 @@ from engine.dispatch.dask.connection import Connection, Unreachable, quiet_logge
 from engine.dispatch.dask.following import Following
 from engine.dispatch.dask.messages import Order, Read
 from engine.errors import ExecutorUnusable
-from engine.identity import task_id
+from engine.ground.identity import task_id
 from engine.plan.values import duration
 
 

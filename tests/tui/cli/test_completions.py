@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.shell_completion import BashComplete
 
-from engine.store.places import database_path, state_directory
+from engine.ground.folders import database_path, state_directory
 from tests.support.journals import broken_diamond, diamond, write_run
 from tui.cli.main import cli
 

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from engine.core.state import Outcome
+from engine.ground.folders import run_directory, state_directory
 from engine.plan.graph import Graph
 from engine.store.journal import Journal
 from engine.store.lock import RunLock
-from engine.store.places import run_directory, state_directory
 from tests.support.events import EventFactory
 from tests.support.journals import DIAMOND, broken_diamond, diamond, write_run
 from tui.cli.main import run_command_line

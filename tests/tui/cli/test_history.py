@@ -23,19 +23,19 @@ from engine.core.inputs import AttemptOutcome, CancelPlan, Now, OutcomeKind
 from engine.core.state import Outcome
 from engine.dispatch.base import Attempt, Output
 from engine.errors import CommandRefused
+from engine.ground.folders import database_path, run_directory, socket_path, state_directory
 from engine.handle import RunHandle
 from engine.host.attached import RunUnreachable
 from engine.host.kept import KeptRun, open_kept_run
 from engine.host.server import serve
-from engine.log_times import TimesWriter
-from engine.logs import attempt_log_path
+from engine.logs.attempt import attempt_log_path
+from engine.logs.times import TimesWriter
 from engine.plan.graph import Graph
 from engine.plan.model import Need, Plan, Task
 from engine.store.database import open_database
 from engine.store.history import History
 from engine.store.journal import Journal
 from engine.store.lock import RunLock
-from engine.store.places import database_path, run_directory, socket_path, state_directory
 from tests.support.events import EventFactory
 from tests.support.journals import DIAMOND, broken_diamond, diamond, write_run
 from tests.support.run import FakeRun

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.view.text import Style
+from engine.ground.text import Style
 from tui.logs.file import BLOCK, FileDocument
 from tui.logs.pattern import Pattern
 

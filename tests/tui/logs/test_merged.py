@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from engine.core.inputs import Now
-from engine.log_times import LogTimes
-from engine.logs import AttemptLog
-from engine.view.text import Style
+from engine.ground.text import Style
+from engine.logs.attempt import AttemptLog
+from engine.logs.times import LogTimes
 from tui.logs.merged import BLOCKS, LINES_A_BLOCK, MergedDocument, Source
 
 

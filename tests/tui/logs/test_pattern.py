@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine.view.text import plain
+from engine.ground.text import plain
 from tui.logs.pattern import Pattern
 
 WORDS = st.sampled_from(

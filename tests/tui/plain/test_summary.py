@@ -8,10 +8,10 @@ import pytest
 
 from engine.core.records import AttemptRecord, Snapshot, TaskSnapshot
 from engine.core.state import Outcome, RunPhase, TaskState
-from engine.handle import PlanResult
-from engine.logs import LAST_LINES, last_lines
+from engine.logs.attempt import LAST_LINES, last_lines
 from engine.plan.graph import Graph
 from engine.plan.model import FailureMode, Plan, Simulation, Task
+from engine.result import PlanResult
 from engine.view.run_view import RunView
 from tui.plain.report import Style
 from tui.plain.summary import SHOWN_FAILURES, SHOWN_OTHERS, summary

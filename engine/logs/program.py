@@ -21,8 +21,8 @@ from typing import Any, Final
 import msgspec
 
 from engine.core.events import Event, TaskCompleted, TaskFailed, TaskRetried, TaskStalled, TaskStarted
+from engine.ground.folders import make_folder
 from engine.secrets import Mask
-from engine.store.places import make_folder
 
 NAME: Final = "plandeck.log"
 

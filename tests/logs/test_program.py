@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from engine.core.state import RunPhase
+from engine.logs.program import NAME, SIZE, program_log
 from engine.plan.graph import Graph
 from engine.plan.model import Plan, Task
-from engine.program_log import NAME, SIZE, program_log
 from engine.secrets import Mask
 from tests.support.events import EventFactory
 

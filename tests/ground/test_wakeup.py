@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from engine.wakeup import EventWakeup, FutureWakeup, wakeup_type
+from engine.ground.wakeup import EventWakeup, FutureWakeup, wakeup_type
 
 pytestmark = pytest.mark.anyio
 

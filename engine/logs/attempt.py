@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from engine.core.inputs import Now
-from engine.log_times import TimesWriter
+from engine.ground.folders import make_folder
+from engine.ground.text import one_line, plain
+from engine.logs.times import TimesWriter
 from engine.secrets import Mask, MaskedStream
-from engine.store.places import make_folder
-from engine.view.text import one_line, plain
 
 LINE_LIMIT: Final = 4096
 """Bytes of the last line that are held in memory: its beginning."""

@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.core.inputs import Now
-from engine.log_times import RESOLUTION, LogTimes, times_path
-from engine.logs import LINE_LIMIT, AttemptLog, LogReader, _Lines, attempt_log_path
+from engine.logs.attempt import LINE_LIMIT, AttemptLog, LogReader, _Lines, attempt_log_path
+from engine.logs.times import RESOLUTION, LogTimes, times_path
 
 EPOCH = 1_000_000.0
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.identity import NAMESPACE, new_run_id, task_id
+from engine.ground.identity import NAMESPACE, new_run_id, task_id
 
 
 def test_a_task_id_is_what_the_specification_says() -> None:

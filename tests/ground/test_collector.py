@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.collector import collector_paused, put_off_collector, settle_collector
+from engine.ground.collector import collector_paused, put_off_collector, settle_collector
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from engine.core.records import AttemptRecord, Snapshot, TaskSnapshot
 from engine.core.state import TERMINAL, RunPhase, TaskState
 from engine.plan.graph import Graph
 from engine.store.history import History
-from engine.store.restore import snapshot_of
+from engine.view.snapshot import snapshot_after
 from tests.support.events import EventFactory
 from tests.support.journals import DIAMOND, write_run
 from tests.support.random_run import RandomRun
@@ -55,11 +55,11 @@ def test_what_is_restored_is_what_the_scheduler_knew(seed: int, steps: int) -> N
     run = RecordedRun(seed, admits_at_once=True)
     for _ in range(steps):
         run.step()
-    check(snapshot_of(run.graph, run.events), run.scheduler.snapshot())
+    check(snapshot_after(run.graph, run.events), run.scheduler.snapshot())
 
 
 def test_a_run_of_which_nothing_was_written_has_not_begun() -> None:
-    snapshot = snapshot_of(Graph(DIAMOND), [], "run")
+    snapshot = snapshot_after(Graph(DIAMOND), [], "run")
     assert (snapshot.run_id, snapshot.seq, snapshot.phase) == ("run", 0, RunPhase.PENDING)
     assert [task.state for task in snapshot.tasks] == [TaskState.READY, *[TaskState.PENDING] * 3]
 
@@ -73,7 +73,7 @@ def test_retries_count_from_the_last_reset(tmp_path: Path) -> None:
     made.retry_scheduled("B")
     write_run(tmp_path, made.events)
     with History(tmp_path) as history:
-        snapshot = snapshot_of(Graph(history.plan("run")), history.events("run"))
+        snapshot = snapshot_after(Graph(history.plan("run")), history.events("run"))
     assert snapshot.offset == made.offset
     assert snapshot.tasks[1] == TaskSnapshot(
         state=TaskState.RETRYING,
@@ -82,14 +82,14 @@ def test_retries_count_from_the_last_reset(tmp_path: Path) -> None:
         retries=1,
     )
     made.reset("B")
-    assert snapshot_of(made.graph, made.events).tasks[1].retries == 0
+    assert snapshot_after(made.graph, made.events).tasks[1].retries == 0
 
 
 def test_an_attempt_that_was_cut_off_has_no_end() -> None:
     made = EventFactory(Graph(DIAMOND), run_id="run")
     made.plan_started()
     made.started("A", where="pid 4711")
-    [task, *_] = snapshot_of(made.graph, made.events).tasks
+    [task, *_] = snapshot_after(made.graph, made.events).tasks
     assert task.state is TaskState.RUNNING
     assert task.attempts == (AttemptRecord(1, 1.0, where="pid 4711"),)
 
@@ -102,5 +102,5 @@ def test_events_that_are_missing_do_not_stand_in_the_way(lost: int) -> None:
         made.started(task)
         made.completed(task)
     kept = [event for event in made.events if event.seq != lost]
-    snapshot = snapshot_of(made.graph, kept)
+    snapshot = snapshot_after(made.graph, kept)
     assert sum(task.state is not TaskState.SUCCESS for task in snapshot.tasks) <= 1

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.view.text import LINE_LIMIT, UNSTYLED, Pen, Style, one_line, plain, styled
+from engine.ground.text import LINE_LIMIT, UNSTYLED, Pen, Style, one_line, plain, styled
 
 RED = Style(fg=1)
 

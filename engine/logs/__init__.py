@@ -1,0 +1,1 @@
+"""What is kept as it was said: the output of each attempt, and the program's own log."""
