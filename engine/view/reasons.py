@@ -145,6 +145,8 @@ def _waits_for(view: Tally, task: TaskView) -> str:
     special = view.graph.special_conditions
     names: list[str] = []
     left = task.unmet
+    scope = view.scopes.of(task.index)
+    prefix = 0 if scope.outer is None else len(scope.name) + 1  # what it needs is in the same subplan
     for needed in view.graph.needs[task.index]:
         if is_met(view, needed, task.index):
             continue
@@ -152,8 +154,8 @@ def _waits_for(view: Tally, task: TaskView) -> str:
         need = view.tasks[needed]
         if need.state in TERMINAL:
             wish = "" if condition is Condition.SUCCESS else f", not {condition}"
-            return f"can't be met: {need.name} is {need.state}{wish}"
-        names.append(need.name + _ASKED_TO[condition])
+            return f"can't be met: {need.name[prefix:]} is {need.state}{wish}"
+        names.append(need.name[prefix:] + _ASKED_TO[condition])
         left -= 1
         if len(names) == NAMED_NEEDS:
             break

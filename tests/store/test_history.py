@@ -21,6 +21,7 @@ from engine.store.lock import RunLock
 from tests.store.conftest import Frozen
 from tests.support.events import EventFactory
 from tests.support.journals import DIAMOND, broken_diamond, diamond, write_run
+from tests.support.world import plan, subplan
 
 # ── which runs there are ────────────────────────────────────────────────────────────────────────
 
@@ -51,6 +52,12 @@ def test_runs_stand_newest_first(state: Path) -> None:
         assert [record.run_id for record in history.runs(2)] == ["third", "second"]
         assert [record.run_id for record in history.runs(None, plan="diamond")] == ["third", "first"]
         assert history.find("last").run_id == "third"
+
+
+def test_what_stands_for_a_subplan_is_no_task_of_the_record(state: Path) -> None:
+    nested = plan(build="", sub=subplan({"a": "", "b": ""}))
+    with Journal.create(state, "run", nested), History(state) as history:
+        assert history.find("run").tasks == 3
 
 
 def test_a_record_tells_how_the_run_went(state: Path) -> None:

@@ -14,6 +14,8 @@ from engine.view.forecast import Forecast
 from engine.view.run_view import Changes, RunView
 from tests.support.events import EventFactory
 from tests.support.run import plan_of
+from tests.support.world import plan as world_plan
+from tests.support.world import subplan
 from tui.keymap import effective
 from tui.present import Look, widest
 from tui.widgets.alert import Alert
@@ -190,6 +192,13 @@ def test_stalls_are_counted_at_the_end_of_the_gauge(scene: Scene) -> None:
 
 def test_words_stand_beside_the_signs_where_there_is_room(scene: Scene) -> None:
     assert "✔1 done" in text(scene.gauge(), 160)
+
+
+def test_what_stands_for_a_subplan_is_not_counted() -> None:
+    nested = Scene(world_plan(build="", sub=subplan({"a": "", "b": ""}, "build")))
+    nested.make.started("build")
+    nested.make.completed("build")
+    assert " 1/3 " in text(nested.gauge(), 120)
 
 
 def test_the_gauge_is_plain_where_it_must_be(scene: Scene) -> None:

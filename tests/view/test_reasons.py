@@ -199,7 +199,7 @@ def test_what_is_inside_of_a_subplan_says_what_it_waits_for() -> None:
     world.start()
     world.admit("a")
     assert why("sub/x") == "waits for sub to start"
-    assert why("sub/z") == "waits for sub/x"
+    assert why("sub/z") == "waits for x"
     assert why("sub/deep/d") == "waits for sub/deep to start"
     world.succeed("a")
     world.admit("sub/x")
