@@ -50,7 +50,7 @@ NOT_TAKEN_UP = (OutcomeKind.REFUSED, OutcomeKind.STOPPED)
 def random_plan(random: Random, *, flat: bool = False) -> Plan:
     """Up to nine tasks with needs of every kind, retries, tolerated failures; at times some are subplans."""
     if not flat and random.random() < 0.5:
-        return _random_tree(random)
+        return random_tree(random)
     tasks: list[Task] = []
     conditions = [Condition.SUCCESS] * 6 + list(Condition) if random.random() < 0.7 else [Condition.SUCCESS]
     for number in range(random.randint(1, 9)):
@@ -73,7 +73,7 @@ def random_plan(random: Random, *, flat: bool = False) -> Plan:
     )
 
 
-def _random_tree(random: Random) -> Plan:
+def random_tree(random: Random) -> Plan:
     tasks: list[Task] = []
     subplans: list[Subplan] = []
     _grow(random, "", 0, 3, tasks, subplans)

@@ -3,37 +3,55 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
+from collections.abc import Sequence
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from engine.core.effects import StartAttempt
-from engine.core.inputs import AttemptFinished, AttemptOutcome, AttemptStarted, Now, OutcomeKind, Start
+from engine.core.effects import StartAttempt, StopAttempt
+from engine.core.inputs import (
+    AttemptFinished,
+    AttemptOutcome,
+    AttemptStarted,
+    Input,
+    Now,
+    OutcomeKind,
+    Start,
+    Tick,
+)
 from engine.core.scheduler import Decision, Scheduler
 from engine.core.state import RunPhase
 from engine.plan.graph import Graph
-from engine.plan.model import Condition, Need, Plan, Task
+from engine.plan.model import Condition, FailureMode, Need, Plan, Retry, Task
 from engine.view.forecast import Forecast, estimate
 from engine.view.run_view import RunView
 from engine.view.timing import Estimate
 from tests.support.events import EventFactory
-from tests.support.random_run import RandomRun
+from tests.support.random_run import RandomRun, random_tree
 
 DONE = AttemptOutcome(OutcomeKind.SUCCESS)
+FAILED = AttemptOutcome(OutcomeKind.FAILED, "exit 1", 1)
+STOPPED = AttemptOutcome(OutcomeKind.STOPPED)
 
 
 class PlayedRun:
     """A run in virtual time by the real scheduler, each task taking the time it is given.
 
-    view: as it stands at `offset`. is_over: nothing runs any more.
+    view: as it stands at `offset`. is_over: nothing runs any more. fails: what fails whenever it starts at
+    the very beginning, at once.
     """
 
-    def __init__(self, plan: Plan, takes: list[float], usual: list[float | None] | None) -> None:
+    def __init__(
+        self, plan: Plan, takes: list[float], usual: list[float | None] | None, fails: Sequence[int] = ()
+    ) -> None:
         self.takes = takes
         self.offset = 0.0
         graph = Graph(plan)
+        self._fails = fails
         self._scheduler = Scheduler(graph, "run", random=Random(0), durations=usual)
         self.view = RunView.from_snapshot(graph, self._scheduler.snapshot())
         self._going: list[tuple[float, int, int]] = []
@@ -41,21 +59,38 @@ class PlayedRun:
 
     @property
     def is_over(self) -> bool:
-        return not self._going
+        return not self._going and self._scheduler.next_deadline() is None
 
     def step(self) -> None:
-        """Until the next end of a task."""
-        self.offset, index, attempt = heapq.heappop(self._going)
-        self._give(AttemptFinished(index=index, attempt=attempt, outcome=DONE))
+        """Until the next end of a task, or of a back-off."""
+        deadline = self._scheduler.next_deadline()
+        if deadline is not None and (not self._going or deadline < self._going[0][0]):
+            self.offset = deadline
+            self._give(Tick())
+        else:
+            self.offset, index, attempt = heapq.heappop(self._going)
+            self._give(AttemptFinished(index=index, attempt=attempt, outcome=DONE))
 
-    def _give(self, given: Start | AttemptStarted | AttemptFinished) -> None:
-        decision: Decision = self._scheduler.handle(given, Now(self.offset, self.offset))
-        self.view.apply(decision.events)
-        for effect in decision.effects:
-            if isinstance(effect, StartAttempt):
-                end = self.offset + self.takes[effect.index]
-                heapq.heappush(self._going, (end, effect.index, effect.attempt))
-                self._give(AttemptStarted(index=effect.index, attempt=effect.attempt))
+    def _give(self, given: Input) -> None:
+        """Hand an input to the scheduler, and after it, in their order, all that follows at once."""
+        following = deque([given])
+        while following:
+            decision: Decision = self._scheduler.handle(following.popleft(), Now(self.offset, self.offset))
+            self.view.apply(decision.events)
+            for effect in decision.effects:
+                index, attempt = effect.index, effect.attempt
+                if isinstance(effect, StartAttempt):
+                    heapq.heappush(self._going, (self.offset + self.takes[index], index, attempt))
+                    following.append(AttemptStarted(index=index, attempt=attempt))
+                    if index in self._fails and not self.offset:
+                        following.append(self._cut_short(index, attempt, FAILED))
+                elif isinstance(effect, StopAttempt):
+                    following.append(self._cut_short(index, attempt, STOPPED))
+
+    def _cut_short(self, index: int, attempt: int, outcome: AttemptOutcome) -> AttemptFinished:
+        self._going = [each for each in self._going if each[1:] != (index, attempt)]
+        heapq.heapify(self._going)
+        return AttemptFinished(index=index, attempt=attempt, outcome=outcome)
 
 
 def random_plan(random: Random, size: int) -> Plan:
@@ -82,6 +117,33 @@ def played(seed: int, *, is_known: bool, noise: float, size: int = 40) -> list[t
         told.append((run.offset, estimate(run.view, run.offset)))
         run.step()
     return [(run.offset - moment, left) for moment, left in told if left is not None]
+
+
+@given(st.integers(0, 2**32), st.booleans())
+def test_a_plan_of_plans_takes_what_is_foretold(seed: int, fails: bool) -> None:
+    """To the end of all that waits and all that is tried again; a failure stands at the very beginning."""
+    random = Random(seed)
+    plan = random_tree(random)
+    modes = [FailureMode.FAIL_FAST, FailureMode.CONTINUE_ON_ERROR]
+    tasks = [
+        structs.replace(task, timeout=None, retry=Retry(limit=task.retry.limit, jitter=0.0))
+        for task in plan.tasks
+    ]
+    subplans = [structs.replace(subplan, failure_mode=random.choice(modes)) for subplan in plan.subplans]
+    plan = structs.replace(
+        plan, tasks=tuple(tasks), subplans=tuple(subplans), failure_mode=random.choice(modes)
+    )
+    takes = [random.lognormvariate(3.0, 1.0) for _ in plan.tasks]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engine.view.pace.USUAL_SPREAD", 0.0)  # each takes what it usually takes
+        run = PlayedRun(plan, takes, [*takes], random.choices(range(len(takes)), k=3) if fails else ())
+        told = []
+        while run.view.phase is not RunPhase.COMPLETE:
+            told.append((run.offset, estimate(run.view, run.offset)))
+            run.step()
+    for moment, left in told:
+        assert left is not None
+        assert moment + left.likely == pytest.approx(run.offset)
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.3])
