@@ -134,7 +134,7 @@ class Journal:
             source=None if plan.source is None else readable(plan.source),
             source_digest=digest_of(plan),
             definition=sha256(definition.encode()).hexdigest(),
-            tasks=len(plan.tasks),
+            tasks=plan.total,
             max_parallel=plan.max_parallel if max_parallel is None else max_parallel,
             failure_mode=(plan.failure_mode if failure_mode is None else failure_mode).value,
             seed=seed,

@@ -15,9 +15,9 @@ from typing import Final
 from engine.core.retry import back_off
 from engine.core.state import TERMINAL, RunPhase, TaskState
 from engine.plan.model import Condition, FailureMode
-from engine.view.reasons import MET_BY
 from engine.view.run_view import RunView
 from engine.view.scope_view import ScopeView
+from engine.view.task_view import MET_BY
 from engine.view.timing import OVERTIME, SPREAD, Estimate
 
 BEYOND: Final = 4.0
