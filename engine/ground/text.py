@@ -139,11 +139,6 @@ def plain(data: bytes) -> str:
     return "\n".join([_plain_line(line) for line in data.split(b"\n")])
 
 
-def styled(line: bytes) -> list[Span]:
-    """One line of output as pieces of text, each with its style; no piece holds a control character."""
-    return Pen().write(line)
-
-
 def carried(data: bytes, style: Style = UNSTYLED) -> Style:
     """The style that output leaves switched on, where it began in `style`."""
     if b"\x1b" not in data and b"\xc2\x9b" not in data:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -19,6 +20,11 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(max(0, int(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def time_of_day(utc: float) -> str:
+    """A time as the clock on the reader's wall shows it: 12:03:58. utc: seconds since the epoch."""
+    return datetime.fromtimestamp(utc).astimezone().strftime("%H:%M:%S")
 
 
 def short(seconds: float) -> str:

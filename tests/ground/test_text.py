@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.ground.text import LINE_LIMIT, UNSTYLED, Pen, Style, one_line, plain, styled
+from engine.ground.text import LINE_LIMIT, UNSTYLED, Pen, Style, one_line, plain
 
 RED = Style(fg=1)
 
@@ -170,12 +170,12 @@ def test_what_is_harmless_stays_as_it_is(data: bytes) -> None:
     ],
 )
 def test_what_a_sequence_switches_on(codes: str, style: Style) -> None:
-    assert styled(f"\x1b[{codes}mx".encode()) == [("x", style)]
+    assert Pen().write(f"\x1b[{codes}mx".encode()) == [("x", style)]
 
 
 def test_a_line_falls_into_pieces_of_one_style() -> None:
     line = b"plain \x1b[31mred\x1b[1m bold\x1b[0m\x1b[0m end"
-    assert styled(line) == [
+    assert Pen().write(line) == [
         ("plain ", UNSTYLED),
         ("red", RED),
         (" bold", Style(fg=1, bold=True)),
@@ -184,11 +184,11 @@ def test_a_line_falls_into_pieces_of_one_style() -> None:
 
 
 def test_neighbours_of_one_style_are_one_piece() -> None:
-    assert styled(b"a\x1b[0mb\x1b[?25lc\td") == [("abc     d", UNSTYLED)]
+    assert Pen().write(b"a\x1b[0mb\x1b[?25lc\td") == [("abc     d", UNSTYLED)]
 
 
 def test_what_is_written_over_keeps_the_style_it_was_written_in() -> None:
-    assert styled(b"\x1b[31mabcd\r\x1b[32mX\x1b[0m") == [("X", Style(fg=2)), ("bcd", RED)]
+    assert Pen().write(b"\x1b[31mabcd\r\x1b[32mX\x1b[0m") == [("X", Style(fg=2)), ("bcd", RED)]
 
 
 def test_a_pen_carries_its_style_into_the_next_line() -> None:
@@ -199,7 +199,6 @@ def test_a_pen_carries_its_style_into_the_next_line() -> None:
     assert pen.write(b"until\x1b[m here") == [("until", RED), (" here", UNSTYLED)]
     assert pen.style == UNSTYLED
     assert Pen(RED).write(b"x") == [("x", RED)]
-    assert styled(b"each line alone") == [("each line alone", UNSTYLED)]
 
 
 # ── bounds ──────────────────────────────────────────────────────────────────────────────────────

@@ -243,21 +243,6 @@ async def test_find_goes_round_opens_what_is_folded_and_says_when_there_is_nothi
         assert scene.selected == "publish"
 
 
-async def test_next_failure_goes_to_what_failed_and_what_is_stalled() -> None:
-    async with scene_of(PlanTree, RELEASE) as scene:
-        assert not scene.pane.next_failure()
-        for name in ("unit", "lint", "docs"):
-            scene.events.started(name)
-        scene.events.failed("lint")
-        scene.events.stalled("docs")
-        await scene.tick()
-        seen = []
-        for _ in range(3):
-            assert scene.pane.next_failure()
-            seen.append(scene.selected)
-        assert seen == ["lint", "docs", "lint"]
-
-
 async def test_a_plan_without_tasks_has_no_cursor() -> None:
     async with scene_of(PlanTree, Plan(name="p", tasks=())) as scene:
         await scene.press("j", "G", "left", "right", "enter", "shift+left", "shift+right")

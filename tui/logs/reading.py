@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from enum import Enum
 from typing import Final
 
@@ -17,7 +16,7 @@ from engine.ground.text import Pen, one_line
 from engine.handle import RunHandle
 from engine.logs.times import LogTimes
 from engine.view.run_view import RunView
-from engine.view.timing import clock
+from engine.view.timing import clock, time_of_day
 from tui.logs.cleaned import cleaned, raw, sgr
 from tui.logs.document import Document
 from tui.logs.file import FileDocument
@@ -45,7 +44,7 @@ class TimeStyle(Enum):
         if time is None:
             return " " * self.width
         if self is TimeStyle.CLOCK:
-            return f"{datetime.fromtimestamp(time.utc).astimezone():%H:%M:%S} "
+            return f"{time_of_day(time.utc)} "
         return f"{clock(time.offset):>8} "
 
 

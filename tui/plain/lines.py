@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import datetime
 
 from engine.core.events import Event, TaskStarted
 from engine.core.state import RunPhase, TaskState
@@ -12,6 +11,7 @@ from engine.ground.text import one_line
 from engine.handle import RunHandle
 from engine.stream import DEFAULT_LIMIT, Missed
 from engine.view.run_view import RunView
+from engine.view.timing import time_of_day
 from tui.plain.report import PlainReport
 from tui.plain.teller import Teller
 
@@ -52,7 +52,7 @@ class PlainLines:
 
 def _standing(run: RunHandle, view: RunView) -> str:
     """How a run stands that is met on its way, in the form of the lines that follow."""
-    time = datetime.fromtimestamp(run.now().utc).astimezone().strftime("%H:%M:%S")
+    time = time_of_day(run.now().utc)
     counts = ", ".join(f"{count} {state}" for state, count in view.counts.items() if count)
     return f"{time}   {'plan':<10} {one_line(run.plan.name)}: {view.phase}, {counts}, run {run.run_id}\n"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
 import click
@@ -19,6 +18,7 @@ from engine.core.events import (
 from engine.core.state import TaskState
 from engine.ground.text import one_line
 from engine.plan.model import Plan
+from engine.view.timing import time_of_day
 from tui.plain.marks import MARKS
 from tui.plain.sayings import of_plan, of_task
 
@@ -96,7 +96,7 @@ class PlainReport:
             and following.index == event.index
         ):
             return ""  # the attempt has ended, or is told to stop: its next line says so
-        time = datetime.fromtimestamp(event.utc).astimezone().strftime("%H:%M:%S")
+        time = time_of_day(event.utc)
         if not isinstance(event, TaskEvent):
             detail = of_plan(event, self._plan)
             if isinstance(event, PlanStarted):

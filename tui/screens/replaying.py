@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Final
 
 from textual.screen import Screen
 
 from engine.handle import RunHandle
+from engine.view.timing import time_of_day
 
 SPEEDS: Final = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, 10_000)
 
@@ -26,7 +26,7 @@ class Replaying:
         playback = self._run.playback
         if playback is None:
             return ""
-        at = f"{datetime.fromtimestamp(self._run.now().utc).astimezone():%H:%M:%S}"
+        at = time_of_day(self._run.now().utc)
         return f"replay paused, {at}" if playback.is_paused else f"replay {playback.speed:g}x, {at}"
 
     def toggle(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Final, NamedTuple
 
@@ -19,6 +18,7 @@ from engine.core.state import TaskState
 from engine.ground.text import one_line
 from engine.view.audit import is_steering, is_trouble
 from engine.view.run_view import Changes, RunView
+from engine.view.timing import time_of_day
 from tui.keymap import Place, bindings
 from tui.plain.sayings import of_plan, of_task
 from tui.present import Look, widest
@@ -261,7 +261,7 @@ class EventsPane(CursorPane[Entry]):
         event = self._event(line)
         steered = is_steering(event)
         sign = (">" if look.plain else "»") if steered else " "
-        time = datetime.fromtimestamp(event.utc).astimezone().strftime("%H:%M:%S")
+        time = time_of_day(event.utc)
         segments = [Segment(sign, look.accent), Segment(f" {time} ", look.muted)]
         if isinstance(event, TaskEvent):
             word, detail = of_task(event)

@@ -198,12 +198,6 @@ class TaskPane(CursorPane[Shown]):
         """Go to the task before with `text` in its name, round the start; False if there is none."""
         return self._seek(self._named(text), -1)
 
-    def next_failure(self) -> bool:
-        """Go to the next task that failed or is stalled, round the end; False if there is none."""
-        tasks, stalled = self.view.tasks, self.view.stalled
-        troubled = {task.index for task in tasks if task.state is TaskState.FAILED}.union(stalled)
-        return self._seek(troubled.__contains__, 1)
-
     def _named(self, text: str) -> Callable[[int], bool]:
         wanted = text.casefold()
         return lambda index: wanted in self.names[index].casefold()
