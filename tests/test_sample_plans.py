@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import dask.config
 import pytest
 
 from engine import load_plan
 from engine.plan.graph import Graph
+from tests.support.dask_cluster import DaskCluster
 from tui.cli.main import run_command_line
 from tui.samples import headline, sample_plans
 
@@ -113,6 +116,26 @@ def test_plan_ends_as_promised(name: str, tmp_path: Path, capfd: pytest.CaptureF
     assert got == code
     assert ("TASK_RETRIED" in types) == (name in RETRIED)
     assert not list(tmp_path.glob("plandeck-release-*")), "the release tidies up"
+
+
+@pytest.fixture(scope="module")
+def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    cluster = DaskCluster(tmp_path_factory.mktemp("dask"))
+    yield cluster.address
+    cluster.close()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", PROMISED)
+def test_plan_ends_as_promised_on_a_dask_cluster(
+    name: str, dask_address: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options, code, promised = PROMISED[name]
+    with dask.config.set({"scheduler-address": dask_address}):
+        got, states, types = run(["demo", name, *options, "--executor", "dask"], capfd)
+    assert {task: states.get(task) for task in promised} == promised
+    assert got == code
+    assert ("TASK_RETRIED" in types) == (name in RETRIED)
 
 
 def test_paused_plan_can_be_mended(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
+from dask import config as dask_config
 from distributed import Client
 from msgspec.structs import replace
 
@@ -35,6 +36,7 @@ from tests.support.dask_cluster import ROOT, DaskCluster, Node
 from tests.support.processes import become, group_is_empty
 from tests.support.world import plan as plan_of
 from tests.support.world import subplan
+from tui.cli.main import run_command_line
 
 pytestmark = pytest.mark.anyio
 
@@ -364,6 +366,20 @@ def plandeck(*arguments: object) -> subprocess.Popen[str]:
 async def first_line(command: subprocess.Popen[str]) -> str:
     assert command.stdout is not None
     return await anyio.to_thread.run_sync(command.stdout.readline)
+
+
+def test_a_sample_plan_runs_unchanged(
+    cluster: DaskCluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with dask_config.set({"scheduler-address": cluster.address}):
+        code = run_command_line(["demo", "matrix", "--executor", "dask", "--speed", "1000", "--json"])
+    events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert code == 0
+    assert {event["where"] for event in events if event["type"] == "TASK_STARTED"} <= {
+        "worker one",
+        "worker two",
+    }
+    assert sum(event["type"] == "TASK_COMPLETED" for event in events) == 6
 
 
 class TestLosses:

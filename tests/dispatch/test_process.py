@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -14,6 +15,7 @@ import pytest
 
 from engine.core.inputs import AttemptOutcome, Now, OutcomeKind
 from engine.dispatch import running
+from engine.dispatch.base import PacedOutput
 from engine.dispatch.contract import DispatcherContract, RecordedOutput, Subject, attempt_at
 from engine.dispatch.process import ProcessDispatcher
 from engine.ground.identity import task_id
@@ -28,7 +30,7 @@ from tests.support.commands import (
     without_native_spawn,
     without_pidfds,
 )
-from tests.support.processes import group_is_empty
+from tests.support.processes import become, group_is_empty, state
 
 pytestmark = pytest.mark.anyio
 
@@ -147,6 +149,47 @@ class TestOutput:
             assert group_is_empty(ill.pid)
             assert not group_is_empty(well.pid)
             tasks.cancel_scope.cancel()
+
+
+class Paced(RecordedOutput, PacedOutput):
+    """Full as soon as it has something, until it is emptied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_open = False
+        self.calls_back: list[Callable[[], None]] = []
+
+    @property
+    def is_full(self) -> bool:
+        return not self.is_open
+
+    def when_room(self, call: Callable[[], None]) -> None:
+        self.calls_back.append(call)
+
+
+class TestRoomForOutput:
+    async def test_a_process_waits_while_its_output_is_full(self, dispatcher: ProcessDispatcher) -> None:
+        output = Paced()
+        async with anyio.create_task_group() as tasks:
+            attempt = attempt_at(task_for("exec head -c 9000000 /dev/zero"))
+            tasks.start_soon(dispatcher.run, attempt, output)
+            await output.until(lambda: output.data != b"")
+            await become(lambda: state(output.pid) == "S")  # it waits for its pipe
+            assert len(output.data) < 9_000_000
+            output.is_open = True
+            (go_on,) = output.calls_back
+            go_on()
+            go_on()  # once is enough, and twice no harm
+        assert len(output.data) == 9_000_000
+
+    async def test_it_can_be_stopped_meanwhile(self, dispatcher: ProcessDispatcher) -> None:
+        output = Paced()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(dispatcher.run, attempt_at(task_for("exec yes")), output)
+            await output.until(lambda: output.data != b"")
+            tasks.cancel_scope.cancel()
+        assert group_is_empty(output.pid)
+        output.calls_back[0]()  # too late, and no harm
 
 
 class TestSurroundings:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from engine.core.inputs import Now
 from engine.logs.attempt import LINE_LIMIT, AttemptLog, LogReader, _Lines, attempt_log_path
 from engine.logs.times import RESOLUTION, LogTimes, times_path
+from engine.secrets import Mask
 
 EPOCH = 1_000_000.0
 
@@ -46,6 +47,59 @@ def unkept(tmp_path: Path, clock: Callable[[], Now] = lambda: Now(1.0, 1.0)) -> 
     """A log whose file cannot be made, for tests of what is known without it."""
     (tmp_path / "file").touch()
     return AttemptLog(tmp_path / "file", 0, 1, clock, lambda where: None)
+
+
+class TestGoingOn:
+    """A console that takes an attempt up again whose first console was killed."""
+
+    def again(self, tmp_path: Path, clock: Clock, mask: Mask | None = None) -> AttemptLog:
+        return AttemptLog(tmp_path / "run", 7, 2, clock, lambda where: None, mask)
+
+    def test_what_came_after_the_bookmark_comes_again(
+        self, log: AttemptLog, tmp_path: Path, clock: Clock
+    ) -> None:
+        log.started("there")
+        clock.now = 1.0
+        log.write(b"one\n")
+        bookmark = log.bookmark()
+        clock.now = 2.0
+        log.write(b"two\n")
+        clock.now = 3.0
+        second = self.again(tmp_path, clock)
+        second.go_back_to(*bookmark)
+        second.started("there")
+        second.write(b"two\nthree\n")
+        second.close()
+        assert second.path.read_bytes() == b"one\ntwo\nthree\n"
+        assert second.bookmark() == (14, 14)
+        assert second.size == 14
+        times = LogTimes(second.path, Now(0.0, EPOCH))
+        assert [times.at(place).offset for place in (0, 3, 4, 13)] == [1.0, 1.0, 3.0, 3.0]
+
+    def test_what_was_held_back_comes_again(self, tmp_path: Path, clock: Clock) -> None:
+        mask = Mask(["wxyz-1234"])
+        first = self.again(tmp_path, clock, mask)
+        first.write(b"token: wxyz")
+        assert first.bookmark() == (7, 7)
+        second = self.again(tmp_path, clock, mask)
+        second.go_back_to(7, 7)
+        second.write(b"wxyz-1234\n")
+        second.close()
+        assert second.path.read_bytes() == b"token: ***\n"
+        assert second.bookmark() == (17, 11)
+        first.close()
+
+    def test_a_log_that_is_not_there(self, tmp_path: Path, clock: Clock) -> None:
+        log = self.again(tmp_path, clock)
+        log.go_back_to(0, 0)
+        log.write(b"all")
+        log.close()
+        assert log.path.read_bytes() == b"all"
+
+    def test_a_log_that_cannot_be_cut(self, tmp_path: Path) -> None:
+        log = unkept(tmp_path)
+        log.go_back_to(3, 3)
+        assert log.fault is not None
 
 
 class TestFile:

@@ -21,7 +21,7 @@ class Node:
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("SHOW_DASK") else subprocess.DEVNULL,
             text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "PACE": "0"},
         )
         self.address = ""
 
