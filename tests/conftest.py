@@ -40,6 +40,26 @@ def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+TERMINAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", "TZ": "UTC"}
+"""What tests take their terminal for, whichever they are run in."""
+
+OF_OTHERS = (
+    "NO_COLOR", "FORCE_COLOR", "PLANDECK_ASCII", "COLUMNS", "LINES", "LC_ALL", "LC_CTYPE", "PAGER",
+    "LESS", "TMUX", "STY", "TERM_PROGRAM", "TERM_FEATURES", "KITTY_WINDOW_ID", "CI", "PLANDECK_OUTPUT",
+    "DASK_SCHEDULER_ADDRESS",
+)  # fmt: skip
+"""What would make a difference, if whoever runs the tests has it set."""
+
+
+@pytest.fixture(autouse=True)
+def known_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for every test, wherever it runs."""
+    for variable, value in TERMINAL.items():
+        monkeypatch.setenv(variable, value)
+    for variable in OF_OTHERS:
+        monkeypatch.delenv(variable, raising=False)
+
+
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the state, the config or the cache of whoever runs it."""
