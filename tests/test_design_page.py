@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -37,3 +38,22 @@ def test_the_page_describes_every_module_of_the_core() -> None:
     modules = {path.name for path in (ROOT / "engine" / "core").glob("*.py")} - {"__init__.py"}
     missing = [name for name in sorted(modules) if f"`{name}`" not in page]
     assert not missing
+
+
+def test_the_page_tells_of_every_room() -> None:
+    page = (ROOT / "docs" / "design.md").read_text("utf-8")
+    rooms = {
+        f"{path.parent.relative_to(ROOT)}/"
+        for package in ("engine", "tui")
+        for path in (ROOT / package).glob("*/__init__.py")
+    }
+    assert rooms
+    assert not sorted(room for room in rooms if f"`{room}`" not in page)
+
+
+def test_the_page_tells_of_every_wall() -> None:
+    page = (ROOT / "docs" / "design.md").read_text("utf-8")
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    walls = [contract["name"] for contract in settings["tool"]["importlinter"]["contracts"]]
+    assert walls
+    assert not [name for name in walls if f"- {name}.\n" not in page]
