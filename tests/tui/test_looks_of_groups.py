@@ -44,6 +44,7 @@ def _get_into_the_middle(run: FakeRun) -> None:
     make.wait(5)
     run.push(make.completed("unit[linux]"), make.completed("unit[bsd]"))
     run.push(make.failed("unit[mac]", "exit 1: 3 tests failed"), make.started("unit[sun]"))
+    run.push(make.skipped("announce", "unit[mac] failed", blocked_by="unit[mac]"))
     run.push(
         make.completed("rollout/copy"), make.started("rollout/check"), make.started("rollout/check/ping")
     )

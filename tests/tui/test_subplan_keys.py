@@ -90,10 +90,10 @@ async def test_the_dialogs_say_how_it_stands(run: FakeRun) -> None:
         assert "rollout: 2 slots, continue-on-error 2" in asked
         asked = await told(c, "M", "s")
         assert "When a task of rollout/check fails" in asked
-        assert "Under fail-fast a failure now stops nothing else that runs." in asked
+        assert "a failure now would stop nothing else. Now runs: rollout/check/ping." in asked
         c.screen.table.move_cursor(ROLLOUT)
         asked = await told(c, "M", "s")
-        assert "stops the others of rollout/copy and rollout/check/ping." in asked
+        assert "would stop the others that run. Now runs: rollout/copy and rollout/check/ping." in asked
         assert "0/2 done, 2/2 slots, continue-on-error." in await told(c, "P")
         run.push(run.make.subplan_paused(1), run.make.subplan_slots_changed(1, 2, 3))
         await c.settle()
