@@ -17,7 +17,7 @@ import signal
 from engine.host.prctl import be_signalled_when_parent_ends
 from engine.host.remains import Remains
 from engine.host.signals import GRACE, PASSED_ON, WAITED_FOR
-from engine.host.words import ENDED, LEFT, OVER, Ear, Mouth
+from engine.host.words import ENDED, LAST_WORDS, LEFT, OVER, Ear, Mouth
 
 
 class Guardian:
@@ -92,6 +92,8 @@ class Guardian:
                 _, mouth = self._launcher
                 self._launcher = None  # first: it ends when it has heard
                 mouth.say(word)
+            elif word.startswith(LAST_WORDS) and self._launcher is not None:
+                self._launcher[1].say(word)
 
     def _miss_launcher(self) -> None:
         """Who kills the launcher means the run. The signal that nobody can pass on is replaced by one."""

@@ -10,7 +10,8 @@ it, and ends as it ended. When the engine leaves the terminal (`detach`), it giv
 The guardian is in a session of its own, so that nothing meant for the job ends it (`kill -9 %1`). Whoever is
 killed, the others know what to do:
 
-- the engine: the guardian ends all that is left of the run, and the launcher ends by the same signal;
+- the engine: the guardian ends all that is left of the run; the launcher gives the terminal back as it was
+  lent, says what the engine wanted said, and ends by the same signal;
 - the launcher, before the engine has left it: the guardian sends the engine TERM;
 - the guardian: the kernel sends the engine TERM, and the launcher, if it is still there, takes its place.
 """
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from engine.host.prctl import adopt_orphans, be_signalled_when_parent_ends
 from engine.host.signals import GRACE, PASSED_ON, WAITED_FOR
-from engine.host.words import ENDED, ENGINE, HOLD, LEFT, LONGEST, OVER, Ear, Mouth, word_link
+from engine.host.words import ENDED, ENGINE, HOLD, LAST_WORDS, LEFT, LONGEST, OVER, Ear, Mouth, word_link
 
 # What only one of the three needs it loads itself, while the engine loads what that needs.
 if TYPE_CHECKING:
@@ -65,7 +66,15 @@ def launch(*, grace: float = GRACE) -> None:
     if guardian:
         for link in (guardian_hears, engine_says, guardian_says):
             link.close()
-        leave_as(Launcher(guardian, launcher_hears, grace=grace).wait())
+        from engine.host.lent import LentTerminal
+
+        terminal = LentTerminal()
+        waiting = Launcher(guardian, launcher_hears, grace=grace)
+        status = waiting.wait()
+        if os.WIFSIGNALED(status):
+            terminal.give_back()
+            _write(_STDERR, waiting.last_words)
+        leave_as(status)
     guardian = os.getpid()
     engine = os.fork()
     if engine:
@@ -118,6 +127,17 @@ def detach(farewell: str, *, output: Path | None = None, hung_up: bool = False) 
     _guardian.say(b"%s%d %s" % (LEFT, code, text[:FAREWELL]))
 
 
+def bequeath(text: str) -> None:
+    """Have the launcher, if there is one, say this on stderr should this process be killed before it leaves.
+
+    text: its last newline included; cut to what a word may hold.
+    """
+    if _guardian is not None:
+        _guardian.say(
+            LAST_WORDS + text.replace("\0", "").encode(errors="replace")[: LONGEST - len(LAST_WORDS)]
+        )
+
+
 def hold(fd: int) -> None:
     """Have the guardian, if there is one, keep what is open here as `fd` open too, until nothing of the run
     is left. So an flock that this process has is not free before: should this process be killed, nobody
@@ -141,6 +161,8 @@ class Launcher:
         self._hears = hears
         self._grace = grace
         self._engine: int | None = None
+        self.last_words = b""
+        """What the engine wants said should it be killed."""
 
     def wait(self) -> int:
         """Pass signals on until the engine has ended or left; return the wait status to end with."""
@@ -151,6 +173,8 @@ class Launcher:
             for word in self._hears.take():
                 if word.startswith(ENGINE):
                     self._engine = int(word.removeprefix(ENGINE))
+                elif word.startswith(LAST_WORDS):
+                    self.last_words = word.removeprefix(LAST_WORDS)
                 elif word.startswith(LEFT):
                     code, _, farewell = word.removeprefix(LEFT).partition(b" ")
                     _write(_STDERR if int(code) else _STDOUT, farewell)

@@ -15,6 +15,9 @@ LEFT: Final = b"left "
 """From the engine and on to the launcher: it has left the terminal. The code to end with and what to say
 there follow."""
 
+LAST_WORDS: Final = b"last words "
+"""From the engine and on to the launcher: what to say should the engine be killed."""
+
 HOLD: Final = b"hold"
 """From the engine, with a file: not to be closed as long as anything of the run is left."""
 

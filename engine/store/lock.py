@@ -41,11 +41,16 @@ class Holder(msgspec.Struct, frozen=True):
         return f"process {self.pid} since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(self.since))}"
 
 
+SHORT_ID: Final = 8
+"""Characters of a run id that are told where a person is to type them."""
+
+
 class RunHeld(StoreError):
     """Another engine has the run. holder: which."""
 
     def __init__(self, run_id: str, holder: Holder) -> None:
-        super().__init__(f"run {run_id} is in the hands of {holder}: attach to it, or cancel it there")
+        way = f"plandeck attach {run_id[:SHORT_ID]}"
+        super().__init__(f"run {run_id} is in the hands of {holder}; to see it: {way}")
         self.holder = holder
 
 

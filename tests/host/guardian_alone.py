@@ -18,7 +18,7 @@ from engine.host.guardian import Guardian
 from engine.host.launcher import Launcher, leave_as
 from engine.host.remains import Remains
 from engine.host.signals import WAITED_FOR
-from engine.host.words import ENDED, ENGINE, HOLD, LEFT, LONGEST, OVER, Ear, Mouth, word_link
+from engine.host.words import ENDED, ENGINE, HOLD, LAST_WORDS, LEFT, LONGEST, OVER, Ear, Mouth, word_link
 from tests.support.job import state, wait_for_state
 
 
@@ -240,6 +240,14 @@ def test_launcher_of_an_engine_that_has_left_is_told_and_forgotten(
     assert parent.hears.take() == [LEFT + b"bye"]
 
 
+def test_what_is_to_be_said_of_a_killed_engine_is_passed_on(
+    start: Callable[[str], int], link: tuple[Ear, Mouth], parent: Parent
+) -> None:
+    link[1].say(LAST_WORDS + b"alas")
+    Guardian(start("exit 0"), link[0], (parent.pid, parent.mouth), grace=0.0).guard()
+    assert parent.hears.take() == [LAST_WORDS + b"alas", ENDED + b"0"]
+
+
 def test_lost_launcher_ends_the_engine(start: Callable[[str], int], parent: Parent) -> None:
     launcher, parent.pid = parent.pid, 1
     engine = start("kill -STOP $$; exit 0")
@@ -254,8 +262,11 @@ def test_lost_launcher_ends_the_engine(start: Callable[[str], int], parent: Pare
 def test_launcher_ends_as_the_engine_did(start: Callable[[str], int], link: tuple[Ear, Mouth]) -> None:
     ear, mouth = link
     mouth.say(ENGINE + b"1")
+    mouth.say(LAST_WORDS + b"alas")
     mouth.say(ENDED + b"512")
-    assert Launcher(start("sleep 0"), ear).wait() == 512
+    waiting = Launcher(start("sleep 0"), ear)
+    assert waiting.wait() == 512
+    assert waiting.last_words == b"alas"
 
 
 @pytest.mark.parametrize("code", [0, 129])
@@ -367,7 +378,11 @@ def test_engine_detaches_once(
     assert streams == ([nothing] if hung_up else [nothing, (output.st_ino, 1), (output.st_ino, 2)])
     launcher.sign_off()
     launcher.hold(0)
-    assert link[0].take() == [OVER, HOLD]
+    launcher.bequeath("alas\0, " + "é" * LONGEST)
+    over, hold, last = link[0].take()
+    assert (over, hold) == (OVER, HOLD)
+    assert last.startswith(LAST_WORDS + "alas, ééé".encode())
+    assert len(last) <= LONGEST
     with pytest.raises(RuntimeError, match="no launcher"):
         launcher.detach("again")
 

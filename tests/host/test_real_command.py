@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.job import MARK, ROOT, end_all, marked, wait_for_state, wait_until, wait_until_gone
-from tests.support.terminal import ALTERNATE_SCREEN, WITHIN, Terminal
+from tests.support.terminal import ALTERNATE_SCREEN, BRACKETED_PASTE, CURSOR, MOUSE, WITHIN, WRAP, Terminal
 
 PLAN = """
 name: house
@@ -120,6 +120,9 @@ def test_nothing_is_left_of_a_killed_engine(house: House) -> None:
         os.kill(house.engine(), signal.SIGKILL)
         assert plandeck.wait(WITHIN) == -signal.SIGKILL
         assert marked(house.mark) == []
+    output = (house.folder / "output").read_text()
+    assert re.search(r"plandeck: the engine was killed; to go on: plandeck resume \w{8}\n\Z", output)
+    assert "\x1b" not in output
 
 
 def test_killed_guardian_interrupts_the_run(house: House) -> None:
@@ -163,8 +166,14 @@ def test_console_stopped_in_a_shell_is_continued(house: House) -> None:
         terminal.wait_for("Stopped")
         terminal.press("fg\n")
         terminal.wait_for(lambda: bool(re.search(r"deaf +running", terminal.text)))
+        assert terminal.has_mode(ALTERNATE_SCREEN)
         os.kill(engine, signal.SIGKILL)
+        terminal.wait_for("to go on: plandeck resume")
         terminal.wait_for("Killed")
+        for mode in (ALTERNATE_SCREEN, BRACKETED_PASTE, *MOUSE):
+            assert not terminal.has_mode(mode)
+        for mode in (CURSOR, WRAP):
+            assert terminal.has_mode(mode)
         terminal.press("echo left with $?\n")
         terminal.wait_for("left with 137")
         assert marked(house.mark) == [terminal.process.pid]

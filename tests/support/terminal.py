@@ -31,6 +31,7 @@ ALTERNATE_SCREEN: Final = 1049
 MOUSE: Final = (1000, 1003, 1006)
 BRACKETED_PASTE: Final = 2004
 CURSOR: Final = 25
+WRAP: Final = 7
 SYNCHRONIZED: Final = 2026
 
 # pyte has no notion of these two: an end of the kitty keyboard protocol and a question about a private mode.

@@ -169,6 +169,9 @@ class _Hosting:
         """Let other consoles in. A run that cannot be kept or reached goes on, but says so."""
         if self._kept.fault is not None:
             self._teller.tell(f"this run is not kept: {self._kept.fault}")
+        else:
+            resume = f"plandeck resume {short_id(self._run.run_id)}"
+            launcher.bequeath(f"plandeck: the engine was killed; to go on: {resume}\n")
         directory = self._run.directory
         try:
             await group.start(partial(serve, self._run, socket_path(directory), directory=directory))
