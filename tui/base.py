@@ -22,8 +22,9 @@ from engine.settings.model import When
 from tui.keymap import Place, bindings, effective
 from tui.notice import desktop_notification
 from tui.palette import KeyProvider
+from tui.plain.marks import wants_ascii
 from tui.preferences import Preferences
-from tui.present import DARK, LIGHT, Look, cut, stand_ins, variables_of, wants_ascii
+from tui.present import DARK, LIGHT, Look, cut, stand_ins, variables_of
 from tui.remapping import NO_KEY
 from tui.screens.run import RunScreen
 from tui.terminal.canvas import Canvas

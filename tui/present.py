@@ -16,10 +16,7 @@ from textual.theme import BUILTIN_THEMES, Theme
 from textual.widget import Widget
 
 from engine.core.state import TaskState
-from engine.view.timing import clock as clock
-from tui.plain.marks import MARKS as MARKS
-from tui.plain.marks import MODE_WORDS as MODE_WORDS
-from tui.plain.marks import wants_ascii as wants_ascii
+from tui.plain.marks import MARKS
 
 HEALTHY: Final = 0.8
 UNHEALTHY: Final = 0.5

@@ -37,10 +37,11 @@ from engine.core.ledger import TIMED_OUT, InvariantBroken, Ledger, Stop, StopKin
 from engine.core.ready import ReadyQueue
 from engine.core.recorder import Recorder
 from engine.core.records import Snapshot, retries_among
+from engine.core.refusal import Refusal
 from engine.core.resumption import Resumption
 from engine.core.scopes import Scope
 from engine.core.state import RETRYING, RUNNING, TERMINAL, Outcome, RunPhase
-from engine.core.steering import Refusal, obey
+from engine.core.steering import obey
 from engine.core.subplans import Subplans
 from engine.core.survivors import survivors
 from engine.plan.graph import Graph

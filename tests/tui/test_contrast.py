@@ -7,7 +7,8 @@ from textual.color import Color
 from textual.theme import Theme
 
 from engine.core.state import TaskState
-from tui.present import DARK, LIGHT, MARKS, Look, variables_of
+from tui.plain.marks import MARKS
+from tui.present import DARK, LIGHT, Look, variables_of
 
 READABLE = 4.5
 

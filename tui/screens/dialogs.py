@@ -24,7 +24,8 @@ from engine.plan.model import FailureMode
 from tui.commands import THE_RUN, Question, foretell, foretell_failure
 from tui.feed import Feed
 from tui.keymap import Place, bindings
-from tui.present import MODE_WORDS, look_of
+from tui.plain.marks import MODE_WORDS
+from tui.present import look_of
 
 RENEWED_EVERY: Final = 0.5
 """Seconds after which an open dialog says again what would be done."""

@@ -10,7 +10,8 @@ from rich.cells import cell_len
 
 from engine.core.state import TaskState
 from tui.keymap import KEYMAP, Group, Key, first, shown
-from tui.present import MARKS, look_of
+from tui.plain.marks import MARKS
+from tui.present import look_of
 from tui.screens.pages import PageScreen
 from tui.widgets.page import Span, TextLine
 

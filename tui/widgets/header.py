@@ -14,7 +14,8 @@ from engine.ground.text import one_line
 from engine.view.forecast import Forecast
 from engine.view.run_view import Changes, RunView
 from engine.view.timing import clock
-from tui.present import MODE_WORDS, Look
+from tui.plain.marks import MODE_WORDS
+from tui.present import Look
 from tui.widgets.line import Line
 
 _OUTCOME_STATE = {

@@ -18,28 +18,10 @@ from engine.core.state import TaskState
 from engine.ground.text import one_line
 from engine.view.run_view import Changes, RunView
 from engine.view.task_view import TaskView
-from engine.view.timing import DAY, HOUR, short
+from engine.view.timing import DAY, HOUR, clock, short
 from tui.keymap import Place, bindings
-from tui.present import Look, clock, widest
-from tui.widgets.task_pane import TaskPane
-
-URGENCY: Final[dict[TaskState, int]] = {
-    state: rank
-    for rank, state in enumerate(
-        (
-            TaskState.FAILED,
-            TaskState.STOPPING,
-            TaskState.RETRYING,
-            TaskState.RUNNING,
-            TaskState.READY,
-            TaskState.PENDING,
-            TaskState.CANCELLED,
-            TaskState.SKIPPED,
-            TaskState.SUCCESS,
-        )
-    )
-}
-"""The order of the states when sorted by state: what needs a person first."""
+from tui.present import Look, widest
+from tui.widgets.task_pane import URGENCY, TaskPane
 
 
 class Sort(StrEnum):

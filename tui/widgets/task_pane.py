@@ -21,6 +21,24 @@ STILL: Final = frozenset(
 """States in which a line changes only when an event says so; in the others time alone changes it."""
 
 
+URGENCY: Final[dict[TaskState, int]] = {
+    state: rank
+    for rank, state in enumerate(
+        (
+            TaskState.FAILED,
+            TaskState.STOPPING,
+            TaskState.RETRYING,
+            TaskState.RUNNING,
+            TaskState.READY,
+            TaskState.PENDING,
+            TaskState.CANCELLED,
+            TaskState.SKIPPED,
+            TaskState.SUCCESS,
+        )
+    )
+}
+"""The order of the states when sorted by state: what needs a person first."""
+
 SETTLE_AFTER: Final = 1.0
 """Seconds for which lines keep their places: what jumps at every tick cannot be read."""
 

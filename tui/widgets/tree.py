@@ -16,11 +16,11 @@ from engine.ground.text import one_line
 from engine.plan.model import Condition
 from engine.view.run_view import Changes, RunView
 from engine.view.task_view import TaskView
+from engine.view.timing import clock
 from tui.keymap import Place, bindings
-from tui.present import Look, clock
+from tui.present import Look
 from tui.widgets.branches import NO_PARENT, URGENT, Branches
-from tui.widgets.table import URGENCY
-from tui.widgets.task_pane import TaskPane
+from tui.widgets.task_pane import URGENCY, TaskPane
 
 NAME_ROOM: Final = 16
 """Cells that indentation leaves to the rest of a line, however deep the plan is."""
