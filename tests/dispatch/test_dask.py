@@ -22,6 +22,7 @@ from engine.dispatch.base import ConcurrencyLimit
 from engine.dispatch.contract import DispatcherContract, RecordedOutput, Subject, attempt_at
 from engine.dispatch.dask import cluster as cluster_module
 from engine.dispatch.dask import connection as connection_module
+from engine.dispatch.dask import following as following_module
 from engine.dispatch.dask.dispatcher import DaskDispatcher
 from engine.dispatch.dask.following import Following
 from engine.errors import ExecutorUnusable
@@ -220,6 +221,56 @@ class TestRoom:
             result = await going.wait()
         assert result.success == 24
         assert max(map(int, (tmp_path / "counts").read_text().split())) <= 5
+
+
+class TestAwkwardWorkers:
+    async def test_one_that_only_the_scheduler_can_reach(
+        self, dask: DaskDispatcher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        call = connection_module.Connection.call
+
+        async def only_by_scheduler(self: Any, *given: Any, is_direct: bool, **more: Any) -> Any:
+            if is_direct:
+                raise OSError("no route to host")
+            return await call(self, *given, is_direct=False, **more)
+
+        monkeypatch.setattr(connection_module.Connection, "call", only_by_scheduler)
+        output = RecordedOutput()
+        assert await run(dask, task_for("echo hello; head -c 3000000 /dev/zero"), output) == SUCCESS
+        assert len(output.data) == 3_000_006
+
+    async def test_one_that_does_not_begin_is_left_alone(
+        self, dask: DaskDispatcher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(following_module, "_BEGIN_LIMIT", 0.0)
+        monkeypatch.setattr(following_module, "_FIRST_WAIT", 0.01)
+        monkeypatch.setattr(cluster_module, "_errand", lambda: lambda key, worker_id: "")
+        output = RecordedOutput()
+        for _ in ("one", "two"):
+            with pytest.raises(ConcurrencyLimit, match=r"^the Dask worker (one|two) has no room$"):
+                await run(dask, task_for("true"), output)
+        with pytest.raises(ConcurrencyLimit, match="are taken"):
+            await run(dask, task_for("true"), output)
+        assert output.calls == []
+
+    async def test_one_on_which_dask_itself_fails(
+        self, dask: DaskDispatcher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(following_module, "_FIRST_WAIT", 0.01)
+        monkeypatch.setattr(cluster_module, "_errand", lambda: lambda *_: 1 / 0)
+        outcome = await run(dask, task_for("true"), RecordedOutput())
+        why = "Dask cannot begin it: ZeroDivisionError: division by zero"
+        assert outcome == AttemptOutcome(OutcomeKind.FAILED, why)
+
+    async def test_those_that_cannot_be_used(
+        self, dask: DaskDispatcher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cluster_module, "open_outpost", os.nice)  # called without its argument
+        outcome = await run(dask, task_for("true"), RecordedOutput())
+        assert outcome.kind is OutcomeKind.FAILED
+        assert outcome.is_final
+        assert "cannot be used: " in outcome.error
+        assert "nice() takes exactly one argument" in outcome.error
 
 
 async def become_busy(client: Client, keys: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import anyio
+from distributed.core import clean_exception
 
 from engine.dispatch.base import ConcurrencyLimit
 from engine.dispatch.dask.connection import FAULTS, Connection, Unreachable
@@ -153,7 +154,8 @@ class Cluster:
                 except FAULTS as fault:
                     raise Silent(f"the Dask worker at {address} does not answer") from fault
             if answer["status"] != "OK":
-                raise answer["exception"]
+                raised: Any = clean_exception(**answer)[1]
+                raise raised
         except (Unreachable, WorkerGone):
             raise
         except (ImportError, AttributeError) as error:

@@ -76,6 +76,15 @@ class Station:
             stay.stop(hasten=False)
         return Answer(is_known=True, begun=stay.scope is not None)
 
+    def stay(self, key: str) -> Stay:
+        """What is known of that attempt. Raises KeyError."""
+        return self._stays[key]
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether anything is kept for the next attempt of a run."""
+        return bool(self._locals)
+
     async def watch(self) -> None:
         """For ever: end what no console asks about any more."""
         while True:
