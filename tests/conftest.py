@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -9,6 +10,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.support.inside import Cli
+
+# The collector would go through all that pytest has made again and again, for a quarter of the time that the
+# tests take. What they leave behind it still finds, only later.
+gc.set_threshold(20_000)
 
 settings.register_profile("quick", max_examples=60, deadline=None)
 settings.register_profile("soak", max_examples=5_000, deadline=None)
@@ -65,6 +72,19 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the state, the config or the cache of whoever runs it."""
     for variable in XDG_VARIABLES:
         monkeypatch.setenv(variable, str(tmp_path / variable.removeprefix("XDG_").lower()))
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]) -> Cli:
+    """Runs the command line in this process: (exit code, stdout, stderr)."""
+    from tui.cli.main import run_command_line  # most tests do without it
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        code = run_command_line([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture(autouse=True)

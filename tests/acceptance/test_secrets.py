@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.secrets import MASK
+from tests.support.inside import Cli
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,11 +37,17 @@ def tell(token):
 """
 
 
+@pytest.fixture(autouse=True)
+def secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", SECRET)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 def plandeck(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tui", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder / "state"), "TOKEN": SECRET},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -77,32 +84,30 @@ def exposed(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("form", ["--plain", "--json"])
-def test_it_is_neither_kept_nor_printed(tmp_path: Path, plan: Path, form: str) -> None:
+def test_it_is_neither_kept_nor_printed(tmp_path: Path, plan: Path, call: Cli, form: str) -> None:
     run = plandeck(tmp_path, "run", str(plan), form, "-v")
     assert run.returncode == 1, run.stderr
-    printed = [run, plandeck(tmp_path, "show", "last"), plandeck(tmp_path, "show", "last", "--json")]
-    names = [*TASKS, "python"]
-    printed += [plandeck(tmp_path, "logs", "last", task) for task in names]
-    for command in printed:
-        assert SECRET[:12] not in command.stdout + command.stderr
+    (_, shown, _), (_, as_json, _) = call("show", "last"), call("show", "last", "--json")
+    logs = {task: call("logs", "last", task)[1] for task in (*TASKS, "python")}
+    for printed in (run.stdout, run.stderr, shown, as_json, *logs.values()):
+        assert SECRET[:12] not in printed
     assert exposed(tmp_path / "state") == []
-    logs = {task: command.stdout for task, command in zip(names, printed[3:], strict=True)}
     assert logs["whole"] == f"token is {MASK}\n"
     assert logs["cut"] == f"{MASK}\n"
     assert logs["grandchild"] == f"{MASK}\n"
     assert logs["reference"] == f"{MASK}{MASK} {MASK}\n"
     assert logs["output"] == "plandeck: the output token holds a secret and is not passed on\n"
     assert f"python has {MASK}\n" in logs["python"]
-    assert f"no entry with {MASK}" in printed[1].stdout
-    assert "'output' has left no output 'token'" in printed[1].stdout
+    assert f"no entry with {MASK}" in shown
+    assert "'output' has left no output 'token'" in shown
     assert logs["at the end"].strip() == MASK
-    assert f"refused: {MASK}" in printed[1].stdout
+    assert f"refused: {MASK}" in shown
 
 
-def test_a_plan_that_holds_it_is_refused_and_not_kept(tmp_path: Path, plan: Path) -> None:
+def test_a_plan_that_holds_it_is_refused_and_not_kept(tmp_path: Path, plan: Path, call: Cli) -> None:
     plan.write_text(json.dumps({"secrets": ["TOKEN"], "tasks": {"a": {"run": f"login {SECRET}"}}}))
-    run = plandeck(tmp_path, "run", str(plan))
-    assert run.returncode == 2
-    assert "task 'a': run holds the value of the secret TOKEN: use ${{ env.TOKEN }}" in run.stderr
-    assert SECRET not in run.stdout + run.stderr
+    code, out, err = call("run", plan)
+    assert code == 2
+    assert "task 'a': run holds the value of the secret TOKEN: use ${{ env.TOKEN }}" in err
+    assert SECRET not in out + err
     assert [path for path in (tmp_path / "state").rglob("*") if path.is_file()] == []

@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from engine.plan.model import MAX_PARALLEL, MIN_PARALLEL, FailureMode
-from tui.cli.main import SHELLS, cli, run_command_line
+from tests.support.inside import Cli
+from tui.cli.main import SHELLS, cli
 from tui.cli.plan_options import FAILURE_MODES
 from tui.plain.streams import EXIT_UNREAD
 
@@ -32,20 +32,6 @@ tasks:
   build: {rum: make}
   unit: {run: pytest, needs: [biuld]}
 """
-
-Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Cli:
-    """Runs the command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        code = run_command_line([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

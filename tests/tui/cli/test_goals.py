@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,10 +14,8 @@ from engine.plan.graph import Graph
 from engine.store.journal import Journal
 from engine.store.lock import RunLock
 from tests.support.events import EventFactory
+from tests.support.inside import Cli
 from tests.support.journals import DIAMOND, broken_diamond, diamond, write_run
-from tui.cli.main import run_command_line
-
-Cli = Callable[..., tuple[int, str, str]]
 
 RELEASE = msgspec.structs.replace(DIAMOND, goal="Ship 2.4\x1b[31m")
 REST = msgspec.structs.replace(DIAMOND, goal="rest")
@@ -27,18 +24,6 @@ REST = msgspec.structs.replace(DIAMOND, goal="rest")
 @pytest.fixture
 def state() -> Path:
     return state_directory()
-
-
-@pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Cli:
-    """Runs the command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = run_command_line(arguments)
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_without_any_it_says_where_they_come_from(call: Cli) -> None:

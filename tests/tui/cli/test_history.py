@@ -37,6 +37,7 @@ from engine.store.history import History
 from engine.store.journal import Journal
 from engine.store.lock import RunLock
 from tests.support.events import EventFactory
+from tests.support.inside import Cli
 from tests.support.journals import DIAMOND, broken_diamond, diamond, write_run
 from tests.support.run import FakeRun
 from tests.support.terminal import Terminal
@@ -50,25 +51,11 @@ from tui.preferences import Preferences
 ROOT = Path(__file__).parents[3]
 PLANDECK = [sys.executable, "-m", "tui"]
 
-Cli = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def state() -> Path:
     """The state directory, which is not there yet."""
     return state_directory()
-
-
-@pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Cli:
-    """Runs the command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = run_command_line(arguments)
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def write_log(state: Path, run_id: str, index: int, data: bytes, attempt: int = 1) -> Path:
