@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class WatchedConsole(ConsoleApp):
         super().__init__(run)
         self._record = record
         self._unpainted: list[str] = []
-        self._last_key: events.Key | None = None
+        self._seen: deque[events.Key] = deque(maxlen=16)
         self._ticked = 0.0
         screen: Any = self.run_screen
         tick, paint = screen.tick, screen._on_timer_update
@@ -86,8 +87,10 @@ class WatchedConsole(ConsoleApp):
         screen.tick, screen._on_timer_update = timed_tick, timed_paint
 
     async def on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.Key) and event is not self._last_key:  # else it has bubbled up again
-            self._last_key = event
+        if isinstance(event, events.Key) and not any(
+            event is seen for seen in self._seen
+        ):  # it bubbles up again
+            self._seen.append(event)
             self._record.handled.append((event.key, time.monotonic()))
             self._unpainted.append(event.key)
         await super().on_event(event)

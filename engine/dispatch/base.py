@@ -86,6 +86,14 @@ class Output(Protocol):
         """A sign of life without output."""
 
 
+@runtime_checkable
+class BulkOutput(Output, Protocol):
+    """An `Output` that can be written from another thread as well, though never from two at once."""
+
+    def outlet(self) -> Callable[[bytes], None]:
+        """What to call there in place of `write`, for a moment."""
+
+
 class PacedOutput:
     """An `Output` with limited room, for dispatchers on the other side of a wire.
 

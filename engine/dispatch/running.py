@@ -5,14 +5,17 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, Protocol
 
 import anyio
+from anyio import to_thread
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
-from engine.dispatch.base import Output, PacedOutput
+from engine.dispatch.base import BulkOutput, Output, PacedOutput
+from engine.dispatch.bulk import PIPE_SIZE, carry
 from engine.dispatch.group import Member, ProcessGroup
 from engine.dispatch.readiness import Readiness, Signal
 from engine.dispatch.spawn import Child, SpawnFailed
@@ -24,9 +27,6 @@ _READ_SIZE: Final = 64 * 1024
 
 _BULK_SIZE: Final = 256 * 1024
 """The same for a process that has filled its pipe."""
-
-_BULK_PIPE: Final = 1024 * 1024
-"""The size of the pipe of such a process, if the system grants it: fewer, longer turns."""
 
 _SET_PIPE_SIZE: Final[int | None] = getattr(fcntl, "F_SETPIPE_SZ", None)
 
@@ -69,6 +69,7 @@ class RunningProcess:
         self._group: ProcessGroup  # once it runs
         self._is_running = False  # has been started, and needs to be let go of
         self._begun = Signal()
+        self._is_roused = False
         self._stirred = Signal()
         self._has_ended = False
         self._exit_code: int | None = None
@@ -77,7 +78,9 @@ class RunningProcess:
         self._read_size = _READ_SIZE
         self._pipe_size = _READ_SIZE
         self._last_byte = b"\n"
-        self._is_held = False  # nothing is read from it, for its output is full
+        self._is_held = False  # nothing is read from it here: its output is full, or a thread reads
+        self._is_awaited = False
+        self._bulk: BulkOutput | None = None  # where a thread is to put what is written in bulk
 
     def begin(self) -> None:
         """Its start has been tried. Raises nothing: whoever runs now may belong to another attempt."""
@@ -94,7 +97,7 @@ class RunningProcess:
         else:
             self._is_running = True
             self._group = ProcessGroup(child.pid, child.exit.pidfd)
-            self._readiness.add(child.read_end, self._read)
+            self._readiness.add(child.read_end, self._receive)
             self._readiness.add(child.exit.fd, self._end)
             self._take_up(f"pid {child.pid}")
 
@@ -106,14 +109,51 @@ class RunningProcess:
     async def wait(self) -> None:
         """Return when the command itself has ended, or was roused. Raises what its output raised, which is
         a defect."""
-        await self._readiness.wait(self._stirred)
+        self._is_awaited = True
+        try:
+            while not self._is_wanted:
+                if self._bulk is not None:
+                    await self._carry(self._bulk)
+                else:
+                    if self._stirred.is_set:
+                        self._stirred = Signal()
+                    await self._readiness.wait(self._stirred)
+        finally:
+            self._is_awaited = False
+            self._end_bulk()
+        self._is_roused = False
         if self._fault is not None:
             raise self._fault
-        if not self.has_ended:
-            self._stirred = Signal()
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether there is something that whoever waits for it must see to."""
+        return self.has_ended or self._is_roused or self._fault is not None
+
+    async def _carry(self, output: BulkOutput) -> None:
+        """Let a thread take what it writes, turn by turn, for as long as that is in bulk."""
+        limiter = anyio.CapacityLimiter(1)  # of its own: the functions of tasks may have taken all others
+        try:
+            flows = True
+            while flows and not self._is_wanted:
+                write = partial(self._hand_on, output.outlet())
+                flows = await to_thread.run_sync(carry, self._child.read_end, write, limiter=limiter)
+        except Exception as fault:  # as in `begin`
+            self._fail(fault)
+        self._end_bulk()
+
+    def _hand_on(self, write: Callable[[bytes], None], data: bytes) -> None:
+        self._last_byte = data[-1:]
+        write(data)
+
+    def _end_bulk(self) -> None:
+        if self._bulk is not None:
+            self._bulk = None
+            self._go_on()
 
     def rouse(self) -> None:
         """Let `wait` return though the command goes on."""
+        self._is_roused = True
         self._stirred.set()
 
     def outcome(self) -> AttemptOutcome:
@@ -192,6 +232,17 @@ class RunningProcess:
         self._has_ended = True
         self._stirred.set()
 
+    def _receive(self) -> None:
+        """Something has come."""
+        output = self.output
+        if self._read() == _BULK_SIZE and self._is_awaited and isinstance(output, BulkOutput):
+            self._bulk = output
+            self._hold()
+            self._stirred.set()
+        elif isinstance(output, PacedOutput) and output.is_full and not self._is_held:
+            self._hold()  # it will wait for its pipe
+            output.when_room(self._go_on)
+
     def _read(self) -> int:
         """Take what has come, but not more than is fair; how many bytes it was."""
         try:
@@ -201,17 +252,17 @@ class RunningProcess:
         if len(data) == self._read_size == _READ_SIZE:
             self._widen()
         self._write(data)
-        if isinstance(self.output, PacedOutput) and self.output.is_full and not self._is_held:
-            self._is_held = True  # it will wait for its pipe
-            self._readiness.remove(self._child.read_end)
-            self.output.when_room(self._go_on)
         return len(data)
 
+    def _hold(self) -> None:
+        """Read nothing, until told to go on."""
+        self._is_held = True
+        self._readiness.remove(self._child.read_end)
+
     def _go_on(self) -> None:
-        """The output has room again."""
         if self._is_held:
             self._is_held = False
-            self._readiness.add(self._child.read_end, self._read)
+            self._readiness.add(self._child.read_end, self._receive)
 
     def _take_up(self, where: str) -> None:
         try:
@@ -236,7 +287,7 @@ class RunningProcess:
         self._read_size = _BULK_SIZE
         if _SET_PIPE_SIZE is not None:
             with suppress(OSError):  # the user's share of pipe memory may be used up
-                self._pipe_size = fcntl.fcntl(self._child.read_end, _SET_PIPE_SIZE, _BULK_PIPE)
+                self._pipe_size = fcntl.fcntl(self._child.read_end, _SET_PIPE_SIZE, PIPE_SIZE)
 
     def drain(self) -> None:
         """Take what the pipe holds. No more than it can hold: a daemon may be writing to it for ever."""

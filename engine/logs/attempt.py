@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -94,9 +95,23 @@ class AttemptLog:
 
     def write(self, data: bytes) -> None:
         """The one door through which output passes: nothing behind it sees a secret."""
+        self._write(data, self._clock())
+
+    def outlet(self) -> Callable[[bytes], None]:
+        """The same door from another thread, for a moment: the clock of an event loop can be read in its own
+        thread alone, so time is counted on from the present."""
+        (offset, utc), began = self._clock(), time.monotonic()
+
+        def write(data: bytes) -> None:
+            passed = time.monotonic() - began
+            self._write(data, Now(offset + passed, utc + passed))
+
+        return write
+
+    def _write(self, data: bytes, now: Now) -> None:
         self._written += len(data)
         if self._masked is None or (data := self._masked.feed(data)):
-            self._take(data)
+            self._take(data, now)
 
     def bookmark(self) -> tuple[int, int]:
         """How many of the bytes written are in the file, as far as that could be, and how long it is."""
@@ -117,11 +132,10 @@ class AttemptLog:
     def close(self) -> None:
         """No more will be written."""
         if self._masked is not None and (rest := self._masked.finish()):
-            self._take(rest)
+            self._take(rest, self._clock())
         self._close()
 
-    def _take(self, data: bytes) -> None:
-        now = self._clock()
+    def _take(self, data: bytes, now: Now) -> None:
         if self._lines is None:
             self._lines = _Lines()
         if self._lines.feed(data):
@@ -274,12 +288,18 @@ class _Lines:
 
     def _complete(self, data: bytes, end: int) -> bool:
         """Take the lines that are complete in data[:end]."""
-        head = self._partial + data[:end]
-        start = head.rfind(b"\n", 0, -1) + 1
-        last = head[start:-1]
+        start = data.rfind(b"\n", 0, end - 1) + 1
+        first = data[
+            : min(end, LINE_LIMIT + 1)
+        ]  # no more than is needed: a copy of it all costs as much as to read it
+        last = (
+            self._partial + first.removesuffix(b"\n")
+            if not start
+            else data[start : min(end - 1, start + LINE_LIMIT + 1)]
+        )
         if last.strip():
             self._said = last[:LINE_LIMIT]
-        elif said := head.rstrip():
+        elif said := (self._partial + data[:end]).rstrip():
             self._said = said[said.rfind(b"\n") + 1 :][:LINE_LIMIT]
         repeated = self._repeated
         cut = (self._cut and not start) or len(last) > LINE_LIMIT
@@ -287,13 +307,16 @@ class _Lines:
         if repeated is None or self._cut:
             return True
         unit = repeated + b"\n"
-        return not head.startswith(unit) or head != unit * (len(head) // len(unit))
+        if not (self._partial + first).startswith(unit):
+            return True
+        head = self._partial + data[:end]
+        return head != unit * (len(head) // len(unit))
 
     def _extend(self, data: bytes) -> bool:
         """Take the beginning, or more, of a line that is not complete."""
         if not data:
             return False
         if not self._cut:
-            line = self._partial + data
+            line = self._partial + data[: LINE_LIMIT + 1]
             self._partial, self._cut = line[:LINE_LIMIT], len(line) > LINE_LIMIT
         return self._cut or self._repeated is None or not self._repeated.startswith(self._partial)

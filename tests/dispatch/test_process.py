@@ -192,6 +192,67 @@ class TestRoomForOutput:
         output.calls_back[0]()  # too late, and no harm
 
 
+class BulkLog(AttemptLog):
+    """Tells when a thread is about to write to it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, 0, 1, lambda: Now(0.0, 0.0), lambda where: None)
+        self.in_bulk = anyio.Event()
+
+    def outlet(self) -> Callable[[bytes], None]:
+        self.in_bulk.set()
+        return super().outlet()
+
+
+class TestBulk:
+    """What a process writes in bulk is taken by a thread."""
+
+    async def test_it_is_kept_whole_and_in_order(self, tmp_path: Path) -> None:
+        log = BulkLog(tmp_path)
+        await run("echo begin; head -c 30000000 /dev/zero; echo; echo end", log)
+        log.close()
+        assert log.in_bulk.is_set()
+        assert log.path.read_bytes() == b"begin\n" + bytes(30_000_000) + b"\nend\n"
+        assert log.last_line == "end"
+
+    async def test_it_can_be_stopped(self, tmp_path: Path) -> None:
+        log = BulkLog(tmp_path)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run, "exec yes", log)
+            await log.in_bulk.wait()
+            tasks.cancel_scope.cancel()
+        log.close()
+        kept = log.path.read_bytes()
+        assert kept.replace(b"y\n", b"") in (b"", b"y")
+        assert len(kept) == log.size
+
+    async def test_what_is_said_of_it_comes_after_it(self, tmp_path: Path) -> None:
+        log = BulkLog(tmp_path)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run, f"yes & until [ -e {tmp_path / 'go'} ]; do :; done", log)
+            await log.in_bulk.wait()
+            (tmp_path / "go").touch()
+        log.close()
+        said = log.path.read_bytes().lstrip(b"y\n")
+        assert said.startswith(
+            b"plandeck: still running when the command ended, now being stopped: 'yes' (pid "
+        )
+
+    async def test_a_defect_of_its_output_is_raised(self, tmp_path: Path) -> None:
+        class Defect(Exception):
+            pass
+
+        class Defective(BulkLog):
+            def outlet(self) -> Callable[[bytes], None]:
+                def write(data: bytes) -> None:
+                    raise Defect
+
+                return write
+
+        with pytest.raises(Defect):
+            await run("exec yes", Defective(tmp_path))
+
+
 class TestSurroundings:
     async def test_stdin_is_empty(self) -> None:
         assert await printed("cat; wc -c") == "0\n"

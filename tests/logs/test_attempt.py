@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -125,6 +126,19 @@ class TestFile:
         assert log.path.read_bytes() == b"one\r\ntwo\n\n\n" + b"\0" * 100_000
         assert log.size == 100_011
         assert (log.fault, log.lost) == (None, 0)
+
+    def test_another_thread_writes_through_its_outlet(self, log: AttemptLog, clock: Clock) -> None:
+        log.write(b"one\n")
+        clock.now = 5
+        write = log.outlet()
+        with ThreadPoolExecutor(1) as pool:
+            for data in (b"two\n", b"three"):
+                pool.submit(write, data).result()
+        log.write(b"!\n")
+        assert log.path.read_bytes() == b"one\ntwo\nthree!\n"
+        assert log.size == 15
+        assert log.last_line == "three!"
+        assert log.last_life >= 5
 
     def test_who_started_it_is_told(self, tmp_path: Path, clock: Clock) -> None:
         told: list[str] = []

@@ -10,7 +10,7 @@ import pytest
 
 from engine.core.inputs import AttemptOutcome, OutcomeKind
 from engine.dispatch import group, readiness, spawn
-from engine.dispatch.base import Attempt
+from engine.dispatch.base import Attempt, Output
 from engine.dispatch.contract import RecordedOutput, attempt_at
 from engine.dispatch.process import ProcessDispatcher
 from engine.dispatch.readiness import PortablePoller
@@ -47,7 +47,7 @@ def task_for(command: Command, shutdown: Shutdown = PATIENT, working_dir: str | 
     return Task(name="task", run=command, shutdown=shutdown, working_dir=working_dir)
 
 
-async def run(command: Command, output: RecordedOutput | None = None, **more: str) -> AttemptOutcome:
+async def run(command: Command, output: Output | None = None, **more: str) -> AttemptOutcome:
     """Run a command to its end with a dispatcher of its own."""
     return await ProcessDispatcher().run(attempt_at(task_for(command, **more)), output or RecordedOutput())  # type: ignore[arg-type]
 
