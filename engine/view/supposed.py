@@ -10,8 +10,9 @@ import msgspec
 from engine.core.state import TERMINAL, RunPhase, TaskState
 from engine.ground.text import one_line
 from engine.plan.graph import Graph
-from engine.plan.model import Condition
+from engine.plan.model import Condition, FailureMode
 from engine.view.run_view import RunView
+from engine.view.scope_view import ScopeView
 from engine.view.task_view import MET_BY
 
 NAMED: Final = 6
@@ -26,8 +27,8 @@ _SEEN_TO: Final = frozenset({TaskState.SUCCESS, TaskState.SKIPPED, TaskState.RET
 
 class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """The tasks that a command would touch, by index, in plan order; each stands in one place at most. Those
-    that stand for subplans are left out: what is inside is told. That a subplan may fail by it, and what its
-    failure would bring about, is not foreseen.
+    that stand for subplans are left out: what is inside is told. What follows when a subplan ends by it at
+    once is told as well; what its end will bring about once something has stopped is not foreseen.
 
     stops: told to stop (or to hurry). resets: run again. cancels: never run or not tried again. skips:
     what is skipped, because it was asked or because a need of it cannot be met any more. frees: waiting
@@ -81,6 +82,7 @@ class Supposed:
         self.stops: set[int] = set()
         self._later: set[int] = set()  # skipped as soon as what is to be stopped has stopped
         self._followed: set[int] = set()  # skipped on account of what is supposed
+        self._tolerated: set[int] = set()
         self._states: dict[int, TaskState] = {}
 
     def state(self, index: int) -> TaskState:
@@ -99,6 +101,7 @@ class Supposed:
         if self.state(needed) in MET_BY[condition]:
             return True
         tolerated = self.view.tasks[needed].tolerated and needed not in self._states
+        tolerated = tolerated or needed in self._tolerated
         return tolerated and condition is Condition.SUCCESS
 
     def is_doomed(self, index: int) -> bool:
@@ -137,11 +140,75 @@ class Supposed:
         if self.state(parent) is TaskState.RUNNING or self.begins(parent):
             ends = {self.state(inner) for inner in nesting.children[parent]}
             if ends <= TERMINAL and not any(inner in self.stops for inner in nesting.inside[parent]):
-                failed = TaskState.FAILED in ends
-                cancelled = TaskState.CANCELLED if TaskState.CANCELLED in ends else TaskState.SUCCESS
-                self.end(parent, TaskState.FAILED if failed else cancelled)
+                if TaskState.FAILED in ends:
+                    self._fail(parent)
+                else:
+                    cancelled = TaskState.CANCELLED in ends
+                    self.end(parent, TaskState.CANCELLED if cancelled else TaskState.SUCCESS)
                 return True
         return False
+
+    def _fail(self, parent: int) -> None:
+        """A subplan fails: it is tried again, or tolerated, or answered as the scope around it has it."""
+        task = self.graph.plan.tasks[parent]
+        used = 0 if parent in self._states else self.view.tasks[parent].retries
+        if used < task.retry.limit:
+            self.suppose(parent, TaskState.RETRYING)
+        elif task.skip_on_failure:
+            self._tolerated.add(parent)
+            self.end(parent, TaskState.SKIPPED)
+        else:
+            self.end(parent, TaskState.FAILED)
+            scope = self.view.scopes.of(parent)
+            if scope.failure_mode is FailureMode.FAIL_FAST:
+                self._fail_fast(scope)
+
+    def _fail_fast(self, scope: ScopeView) -> None:
+        """What runs in a scope is stopped and what waits is cancelled, but for what answers a failure."""
+        nesting = self.graph.nesting
+        inside = nesting.inside.get(scope.task)
+        spared: set[int] = set()
+        cancelled: list[int] = []
+        for index in self.graph.order:
+            state = self.state(index)
+            if state in TERMINAL or (inside is not None and index not in inside):
+                continue
+            around = nesting.parents[index]
+            if around in spared or (
+                around == scope.task and state in WAITING and self._answers_failure(index, spared)
+            ):
+                spared.add(index)
+            elif index in nesting.children and state in IN_FLIGHT:
+                continue  # it ends when nothing is left inside
+            elif state in IN_FLIGHT:
+                if state is TaskState.RUNNING:
+                    self.stops.add(index)
+            else:
+                cancelled.append(index)
+        for index in cancelled:
+            self.suppose(index, TaskState.CANCELLED)
+        for index in cancelled:
+            self.end(index, TaskState.CANCELLED)
+
+    def _answers_failure(self, index: int, spared: set[int]) -> bool:
+        """As `engine.core.survivors` has it."""
+        answers = False
+        for needed in self.graph.needs[index]:
+            is_over = self.state(needed) in TERMINAL
+            if is_over and self.is_met(needed, index):
+                answers = answers or self._stems_from_failure(needed)
+            elif needed in spared:
+                answers = True
+            elif is_over or self.graph.special_conditions.get((needed, index)) is not Condition.FINISHED:
+                return False
+        return answers
+
+    def _stems_from_failure(self, index: int) -> bool:
+        blocked_by = self.view.tasks[index].blocked_by
+        while self.state(index) is TaskState.SKIPPED and blocked_by is not None:
+            index = self.graph.index_of[blocked_by]
+            blocked_by = self.view.tasks[index].blocked_by
+        return self.state(index) is TaskState.FAILED
 
     def end(self, index: int, state: TaskState) -> None:
         """Suppose an end; what it makes impossible is skipped, and what that makes impossible in turn."""
