@@ -17,6 +17,7 @@ from engine.dispatch import spawn
 from engine.dispatch.contract import RecordedOutput, attempt_at
 from engine.dispatch.native import native_spawn
 from engine.dispatch.process import ProcessDispatcher
+from engine.ground.spelling import quoted
 from engine.plan.model import Plan, Simulation, Task
 from tests.support.commands import (
     Command,
@@ -99,7 +100,7 @@ class TestBadInput:
         (tmp_path / "file").touch()
         outcome = await run("true", working_dir=str(tmp_path / name))
         assert outcome.kind is OutcomeKind.FAILED
-        assert outcome.error.startswith(f"cannot enter '{tmp_path / name}': {error}")
+        assert outcome.error.startswith(f"cannot enter {quoted(str(tmp_path / name))}: {error}")
 
     async def test_the_current_directory_may_be_gone(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
