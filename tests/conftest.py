@@ -9,19 +9,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.inside import Cli
 
-# The collector would go through all that pytest has made again and again, for a quarter of the time that the
-# tests take. What they leave behind it still finds, only later.
+# The collector would look at everything again and again, for a quarter of the time that the tests take. What
+# they leave behind it still finds, only later.
 gc.set_threshold(20_000)
 
-settings.register_profile("quick", max_examples=60, deadline=None)
-settings.register_profile("soak", max_examples=5_000, deadline=None)
+# A busy machine is no fault of a test.
+UNTIMED = (HealthCheck.too_slow,)
+settings.register_profile("quick", max_examples=40, deadline=None, suppress_health_check=UNTIMED)
+settings.register_profile("soak", max_examples=5_000, deadline=None, suppress_health_check=UNTIMED)
 settings.load_profile("quick")
 
+LONG = 60
+"""Letters of a text that name a case."""
+
 XDG_VARIABLES = ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays, and is never looked at again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a case by how a long text begins: some have a million letters."""
+    if isinstance(val, str | bytes) and len(val) > LONG:
+        return f"{val[:LONG]!r} and {len(val) - LONG} more"
+    return None
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ class TestBadInput:
             ("\x1b[2J" + ":" * 200_000, "cannot run '\\x1b[2J:::::"),
             (("echo", "\ud800"), "cannot run 'echo': 'utf-8' codec can't encode"),
         ],
-        ids=str,
+        ids=lambda value: str(value)[:60],
     )
     @pytest.mark.parametrize("elsewhere", [False, True])
     async def test_a_command_that_cannot_run(self, command: Command, error: str, elsewhere: bool) -> None:

@@ -136,10 +136,11 @@ def test_launcher_stops_and_continues_with_the_engine(job: Job) -> None:
 # ── who is killed ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_nothing_is_left_of_thirty_engines_killed_at_random(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batches", [2, pytest.param(20, marks=pytest.mark.soak)])
+def test_nothing_is_left_of_engines_killed_at_random(tmp_path: Path, batches: int) -> None:
     random = Random(7)
     tasks = [FAMILY, CRUEL, "echo up > $ANSWERS; exec sleep 600", "echo up > $ANSWERS; kill -STOP $$"]
-    for batch in range(5):
+    for batch in range(batches):
         with ExitStack() as stack:
             jobs = [stack.enter_context(Job(tmp_path / f"{batch}-{number}")) for number in range(6)]
             for job in jobs:

@@ -51,7 +51,7 @@ def sent_events(events: list[Event]) -> list[Event]:
 
 @pytest.mark.parametrize("kind", EVENT_TYPES.values(), ids=EVENT_TYPES)
 @given(data=st.data())
-@settings(max_examples=5)
+@settings(max_examples=settings().max_examples // 8)
 def test_every_event_arrives_as_it_was_sent(kind: type[Event], data: st.DataObject) -> None:
     special = {
         float: st.floats(allow_nan=False, allow_infinity=False),
@@ -266,7 +266,7 @@ LINES = (st.binary(max_size=200).map(lambda data: data.replace(b"\n", b" ") + b"
 
 
 @given(st.lists(st.tuples(st.booleans(), LINES), min_size=20, max_size=20))
-@settings(max_examples=50)
+@settings(max_examples=max(50, settings().max_examples // 20))
 def test_a_thousand_malformed_messages(lines: list[tuple[bool, bytes]]) -> None:
     """Fifty times twenty. Each ends its own connection; who is attached notices nothing."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.core.events import (
@@ -64,6 +64,7 @@ def any_event(draw: st.DrawFn, kind: type[Event]) -> Event:
 
 @pytest.mark.parametrize("kind", EVENT_TYPES.values(), ids=EVENT_TYPES)
 @given(data=st.data())
+@settings(max_examples=settings().max_examples // 4)
 def test_every_event_comes_back_as_it_was(kind: type[Event], data: st.DataObject) -> None:
     """Its type, too, is known by the fixed name."""
     event = data.draw(any_event(kind))

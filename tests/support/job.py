@@ -80,7 +80,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + WITHIN
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
-        os.sched_yield()
+        time.sleep(0.001)  # and let it come
 
 
 class Job:

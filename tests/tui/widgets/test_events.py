@@ -34,7 +34,10 @@ def happen(scene: Scene[EventsPane]) -> None:
 
 async def test_every_kind_of_event_is_told() -> None:
     told: set[str] = set()
+    wanted = set(EVENT_TYPES) - {"PLAN_STARTED", "HOOK_ENDED"}
     for seed in range(80):
+        if told >= wanted:
+            break
         run = RandomRun(seed)
         view = RunView(run.graph, "run")
         for _ in range(60):
@@ -44,7 +47,7 @@ async def test_every_kind_of_event_is_told() -> None:
             segments, _ = pane.draw_line(line, pane.line_content(line), Look())
             assert "".join(segment.text for segment in segments).strip()
             told.add(view.audit[line].type)
-    assert told >= set(EVENT_TYPES) - {"PLAN_STARTED", "HOOK_ENDED"}
+    assert told >= wanted
 
 
 async def test_the_newest_is_last_and_the_list_goes_along_with_it() -> None:
