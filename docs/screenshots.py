@@ -50,7 +50,6 @@ async def picture_of_the_list(name: str) -> None:
     """Make some runs, one of which goes on, and write docs/NAME.svg with the list of them."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"XDG_STATE_HOME": folder, "XDG_CONFIG_HOME": folder, "PACE": "0"}
-        os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}  # wherever the pictures are taken
         for plan in ("diamond", "matrix", "continue-on-error", "recovery"):
             plandeck("demo", plan, "--plain", "--speed", "20", "--seed", "7")
         os.environ["PACE"] = "1"
@@ -96,4 +95,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}  # wherever they are taken
     anyio.run(main)
