@@ -53,6 +53,8 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
         self._header: dict[int, Strip] = {}
         self._look: Look | None = None
         self._under: Style | None = None
+        self._width = 0
+        self._width_of: Size | None = None  # the size of the pane for which that is known
 
     # ── for subclasses ──────────────────────────────────────────────────────────────────────────
 
@@ -110,7 +112,10 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
     def line_width(self) -> int:
         """The cells a line has: the pane without border and scrollbar, for which there is always room
         left, so that lines keep their width when it comes or goes."""
-        return self.scrollable_content_region.width
+        if self._width_of is not self.outer_size:  # Textual looks up a dozen styles for it, at every line
+            width = self.scrollable_content_region.width
+            self._width, self._width_of = width, self.outer_size if width else None
+        return self._width
 
     @property
     def page(self) -> int:
@@ -211,8 +216,12 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
             base = self._under = self.rich_style
         if under:
             base += under
-        strip = Strip(Segment.apply_style(segments, base))
-        return strip.adjust_cell_length(self.line_width, base)
+        styled = list(Segment.apply_style(segments, base))
+        length, width = sum([segment.cell_length for segment in styled]), self.line_width
+        if length < width:
+            styled.append(Segment(" " * (width - length), base))
+            length = width
+        return Strip(styled, length).crop(0, width)
 
     def _trim(self) -> None:
         """Keep no more drawn lines than a few screens."""
@@ -230,6 +239,7 @@ class LinePane(ScrollView, Generic[Shown], can_focus=True, inherit_bindings=Fals
 
     def notify_style_update(self) -> None:
         self._forget()
+        self._width_of = None
         super().notify_style_update()
 
     def on_resize(self) -> None:

@@ -129,9 +129,10 @@ class TaskPane(CursorPane[Shown]):
         """Bring the visible lines up to `now`, an offset in seconds. Called on every tick."""
         self._now = now
         if self.note_changes(changes.tasks) or (self._unsettled and self._may_settle):
-            self.rearrange()
-        rows = self._rows
-        self.redraw_lines([line for line in self.visible_lines if self.may_differ(rows[line], changes)])
+            self.rearrange()  # which draws
+        else:
+            rows = self._rows
+            self.redraw_lines([line for line in self.visible_lines if self.may_differ(rows[line], changes)])
 
     def rebind(self, view: RunView) -> None:
         """Show another view of the same plan, after a resync; the cursor stays on its task."""
