@@ -13,8 +13,10 @@ from engine.core.inputs import CancelPlan, DrainPlan, RetryTask
 from engine.core.state import Outcome, RunPhase
 from engine.plan.model import FailureMode, Need, Plan, Task
 from tests.support.console import Console, console
+from tests.support.events import EventFactory
 from tests.support.run import FakeRun, plan_of
 from tui.feed import Feed
+from tui.lead import LINGER
 from tui.screens.dialogs import ask_failure_mode, ask_settlement, ask_to_quit
 from tui.widgets.frame import PaneId
 
@@ -187,6 +189,22 @@ async def test_the_cursor_goes_to_what_runs_and_to_what_fails_until_the_first_ke
         long.push(long.make.failed("t99"))
         await c.settle()
         assert c.screen.selected == 149
+
+
+async def test_the_cursor_stays_a_while_at_what_has_ended() -> None:
+    """Or with many short tasks it would jump at every tick."""
+    run = FakeRun(plan_of({"a": "", "b": "", "c": ""}))
+    run.make = EventFactory(run.graph, run_id=run.run_id, step=0.01)
+    async with console(run, leads=True) as c:
+        run.start("b")
+        await c.settle()
+        assert c.screen.selected == 1
+        run.push(run.make.completed("b"), run.make.started("c"))
+        await c.settle()
+        assert c.screen.selected == 1
+        run.offset += LINGER
+        await c.settle()
+        assert c.screen.selected == 2
 
 
 # ── following ───────────────────────────────────────────────────────────────────────────────────

@@ -18,7 +18,7 @@ from tui import commands
 from tui.commands import Wish
 from tui.feed import Feed
 from tui.keymap import Place, bindings
-from tui.lead import lead
+from tui.lead import Lead
 from tui.notice import Notices
 from tui.offers import offers
 from tui.screens.find_actions import FindActions
@@ -71,6 +71,7 @@ class RunScreen(LogActions, FindActions, inherit_bindings=False):
         self.keys = keys
         self._second: int | None = None
         self._was_complete = False
+        self._lead = Lead()
         self.steering = Steering(self, run, self.feed)
         view = self.feed.view
         self._notices = Notices(view)
@@ -125,7 +126,7 @@ class RunScreen(LogActions, FindActions, inherit_bindings=False):
             self.feed.is_fresh = False
             self._second = int(now)
             changes = view.drain_changes()
-            self._lead()
+            self._go_where_led(now)
             for widget in (self.header, self.gauge, *self.lists, self.alert):
                 widget.update_from(changes, now)
             self.draw_borders()
@@ -139,9 +140,9 @@ class RunScreen(LogActions, FindActions, inherit_bindings=False):
             self.post_message(self.Completed())
         self._was_complete = is_complete
 
-    def _lead(self) -> None:
+    def _go_where_led(self, now: float) -> None:
         """Until the operator has done anything, show what fails, else what runs."""
-        if self.leads and (index := lead(self.view, self.selected)) is not None:
+        if self.leads and (index := self._lead.next(self.view, self.selected, now)) is not None:
             self.follow(index)
 
     def draw_borders(self) -> None:
