@@ -73,7 +73,7 @@ def launch(*, grace: float = GRACE) -> None:
         status = waiting.wait()
         if os.WIFSIGNALED(status):
             terminal.give_back()
-            _write(_STDERR, waiting.last_words)
+            _write_at_once(_STDERR, waiting.last_words)
         leave_as(status)
     guardian = os.getpid()
     engine = os.fork()
@@ -128,9 +128,10 @@ def detach(farewell: str, *, output: Path | None = None, hung_up: bool = False) 
 
 
 def bequeath(text: str) -> None:
-    """Have the launcher, if there is one, say this on stderr should this process be killed before it leaves.
+    """Have the launcher, if there is one, say this on stderr should this process be killed before it leaves,
+    if it can be said at once.
 
-    text: its last newline included; cut to what a word may hold.
+    text: its last newline included, "" to say nothing any more; cut to what a word may hold.
     """
     if _guardian is not None:
         _guardian.say(
@@ -249,6 +250,21 @@ def _is_file(fd: int) -> bool:
         return stat.S_ISREG(os.fstat(fd).st_mode)
     except OSError:
         return False
+
+
+def _write_at_once(fd: int, text: bytes) -> None:
+    """As far as there is room: nobody waits for a terminal or a pipe that is not read."""
+    import select
+
+    with suppress(OSError):
+        if os.isatty(fd):
+            terminal = os.open(os.ttyname(fd), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+            try:
+                os.write(terminal, text)
+            finally:
+                os.close(terminal)
+        elif select.select([], [fd], [], 0)[1]:
+            os.write(fd, text)
 
 
 def _write(fd: int, text: bytes) -> None:

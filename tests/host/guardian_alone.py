@@ -319,6 +319,21 @@ def test_launcher_continues_only_an_engine_that_is_stopped(
     assert Launcher(guardian, ear, grace=0.0).wait() == 5 << 8
 
 
+def test_last_words_wait_for_no_reader() -> None:
+    read, write = os.pipe()
+    launcher._write_at_once(write, b"alas")
+    assert os.read(read, 100) == b"alas"
+    os.set_blocking(write, False)
+    with suppress(BlockingIOError):
+        while os.write(write, bytes(4096)):
+            pass
+    os.set_blocking(write, True)
+    launcher._write_at_once(write, b"alas")
+    os.close(read)
+    os.close(write)
+    launcher._write_at_once(write, b"alas")
+
+
 class Left(Exception):
     """Stands in for the end of the process."""
 

@@ -179,6 +179,16 @@ def test_console_stopped_in_a_shell_is_continued(house: House) -> None:
         assert marked(house.mark) == [terminal.process.pid]
 
 
+def test_end_of_a_killed_engine_waits_for_no_terminal(street: House) -> None:
+    with street.terminal(*PLANDECK, "run", "plan.yaml") as terminal:
+        street.up()
+        terminal.wait_for(lambda: bool(re.search(r"other +running", terminal.text)))
+        terminal.stop_output()
+        os.kill(street.engine(), signal.SIGKILL)
+        assert terminal.wait_for_exit(reading=False) == -signal.SIGKILL
+        assert marked(street.mark) == []
+
+
 def test_nothing_is_left_when_the_engine_fails(street: House) -> None:
     with street.terminal(*BROKEN, "engine", "run", "plan.yaml") as terminal:
         street.up()

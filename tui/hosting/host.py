@@ -159,6 +159,7 @@ class _Hosting:
                 await self._show_lines()
                 result = await self._run.wait()
                 self._over = True
+                launcher.bequeath("")  # there is nothing to go on with
                 await self._say_goodbye(result, await self._companions.finish_hooks())
                 if not self._signalled.is_set():
                     await self._companions.read()

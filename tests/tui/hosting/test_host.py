@@ -16,6 +16,7 @@ from engine.core.state import TaskState
 from engine.dispatch.base import Attempt, Output, TaskDispatcher
 from engine.errors import CommandRefused
 from engine.handle import RunHandle
+from engine.host import launcher
 from engine.plan.model import Need, Plan, Task
 from engine.session import Run
 from tui.app import DETACHED, HUNG_UP
@@ -105,6 +106,23 @@ async def test_summary_follows_the_console(console: type[Console], capfd: pytest
     assert await host(request(gate), Style(), Style()) == 0
     out = capfd.readouterr().out
     assert out.startswith("\n✔ small succeeded after ")
+
+
+async def test_a_run_that_is_over_is_not_said_to_go_on(
+    console: type[Console], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should its engine be killed while the summary waits for a reader."""
+    gate, last_words = Gate(), []
+    monkeypatch.setattr(launcher, "bequeath", last_words.append)
+
+    async def during(console: Console) -> None:
+        assert "to go on: plandeck resume" in last_words[-1]
+        gate.open.set()
+        await console.run.wait()
+
+    console.during = during
+    assert await host(request(gate), Style(), Style()) == 0
+    assert last_words[-1] == ""
 
 
 async def test_who_leaves_early_sees_the_rest_in_lines(
