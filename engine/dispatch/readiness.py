@@ -93,6 +93,12 @@ class Readiness:
                 self._loop.remove_reader(self._poller.fileno())
                 self._loop = None
 
+    def look(self) -> None:
+        """Call back for what has come. For a task that waits for something else: where no loop watches the
+        poll, nobody might look at it meanwhile."""
+        if self._loop is None and not self._is_led:
+            self._call_back()
+
     async def wait(self, signal: Signal) -> None:
         """Return once the signal is set. One task a signal; what comes meanwhile is called back."""
         try:

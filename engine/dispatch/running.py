@@ -138,6 +138,7 @@ class RunningProcess:
             while flows and not self._is_wanted:
                 write = partial(self._hand_on, output.outlet())
                 flows = await to_thread.run_sync(carry, self._child.read_end, write, limiter=limiter)
+                self._readiness.look()
         except Exception as fault:  # as in `begin`
             self._fail(fault)
         self._end_bulk()
