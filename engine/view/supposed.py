@@ -272,25 +272,26 @@ class Supposed:
         self.stops -= subplans.keys()
         if self._states:
             self.settle()
-        self._states = {i: state for i, state in self._states.items() if i not in subplans}
         # what was brought back only to be skipped again has in effect been left alone
         self._states = {i: state for i, state in self._states.items() if state is not tasks[i].state}
-        touched = self._states.keys() | self.stops
         ended = {index for index in self._states if self.state(index) in TERMINAL}
-        waiting = {dependent for index in ended for dependent in self.graph.dependents[index]} - touched
+        waiting = {dependent for index in ended for dependent in self.graph.dependents[index]}
+        frees = [
+            index
+            for index in sorted(waiting - self._states.keys() - subplans.keys())
+            if tasks[index].state is TaskState.PENDING
+            and all(self.is_met(needed, index) for needed in self.graph.needs[index])
+        ]
+        # only now: what ends with a subplan is known by its state
+        self._states = {i: state for i, state in self._states.items() if i not in subplans}
+        touched = self._states.keys() | self.stops
         return Reach(
             graph=self.graph,
             stops=tuple(sorted(self.stops)),
             resets=self._now(TaskState.PENDING),
             cancels=self._now(TaskState.CANCELLED),
             skips=self._now(TaskState.SKIPPED),
-            frees=tuple(
-                index
-                for index in sorted(waiting)
-                if tasks[index].state is TaskState.PENDING
-                and index not in subplans
-                and all(self.is_met(needed, index) for needed in self.graph.needs[index])
-            ),
+            frees=tuple(frees),
             keeps=tuple(
                 task.index
                 for task in tasks

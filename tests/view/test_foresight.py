@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.core.effects import StartAttempt
 from engine.core.events import (
     TaskCancelled,
     TaskEvent,
@@ -19,13 +22,16 @@ from engine.core.events import (
 from engine.core.inputs import (
     AttemptFinished,
     AttemptOutcome,
+    AttemptStarted,
     CancelPlan,
     CancelTask,
     Command,
     DrainPlan,
     HoldTask,
+    Input,
     KillTask,
     MarkSucceeded,
+    Now,
     OutcomeKind,
     PausePlan,
     ReleaseTask,
@@ -34,10 +40,12 @@ from engine.core.inputs import (
     RetryTask,
     SetFailureMode,
     SkipTask,
+    Start,
 )
+from engine.core.scheduler import Scheduler
 from engine.core.state import Outcome, RunPhase, TaskState
 from engine.plan.graph import Graph
-from engine.plan.model import Condition, FailureMode, Need, Plan, Retry, Task
+from engine.plan.model import Condition, FailureMode, Need, Plan, Retry, Subplan, Task
 from engine.view.foresight import Reach, reach, reach_of_failure
 from engine.view.run_view import RunView
 from tests.support.events import EventFactory
@@ -377,6 +385,72 @@ def test_it_comes_as_foreseen(seed: int, steps: int) -> None:
                 stops += tuple(i for i in flying if view.tasks[i].state is TaskState.STOPPING)
             assert tuple(sorted(stops)) == found.stops
         run.step()
+
+
+def with_subplan(**of_subplan: object) -> Graph:
+    """sub stands for a, which fails, and b, which waits; other runs, last waits for it. tell and mend, which
+    stands for x, answer a failure of sub, sweep comes after tell, and after needs sub's success."""
+
+    def task(name: str, scope: int = 0, plan: str | None = None, **needs: Condition) -> Task:
+        needed = tuple(Need(other, condition) for other, condition in needs.items())
+        more = of_subplan if name == "sub" else {}
+        return Task(name=name, run=None if plan else "true", plan=plan, scope=scope, needs=needed, **more)  # type: ignore[arg-type]
+
+    tasks = (
+        task("sub", plan="sub.yaml"),
+        task("sub/a", 1),
+        task("sub/b", 1),
+        task("other"),
+        task("last", other=Condition.SUCCESS),
+        task("tell", sub=Condition.FAILED),
+        task("sweep", tell=Condition.FINISHED),
+        task("mend", plan="mend.yaml", sub=Condition.FAILED),
+        task("mend/x", 2),
+        task("after", sub=Condition.SUCCESS),
+    )
+    subplans = (
+        Subplan(name="sub", task=0, parent=0, failure_mode=FailureMode.CONTINUE_ON_ERROR, max_parallel=1),
+        Subplan(name="mend", task=7, parent=0, failure_mode=FailureMode.FAIL_FAST, max_parallel=1),
+    )
+    return Graph(Plan(name="nested", tasks=tasks, subplans=subplans, failure_mode=FailureMode.FAIL_FAST))
+
+
+@pytest.mark.parametrize(
+    ("of_subplan", "words"),
+    [
+        ({}, "stops other now; cancels last; skips sub/b and after; frees tell; keeps 1"),
+        ({"skip_on_failure": True}, "skips 3: sub/b, tell, mend/x; frees sweep and after; keeps 2"),
+        ({"retry": Retry(limit=1)}, "skips sub/b; keeps 2"),
+    ],
+    ids=["it fails", "it is tolerated", "it is tried again"],
+)
+def test_what_the_failure_of_a_subplan_brings_about_is_foreseen(
+    of_subplan: dict[str, object], words: str
+) -> None:
+    graph = with_subplan(**of_subplan)
+    scheduler = Scheduler(graph, "run", random=Random(0))
+    at = {task.name: index for index, task in enumerate(graph.plan.tasks)}
+
+    def give(given: Input) -> list[TaskEvent]:
+        decision = scheduler.handle(given, Now(0.0, 0.0))
+        assert decision.refusal is None
+        said = [event for event in decision.events if isinstance(event, TaskEvent)]
+        for effect in decision.effects:
+            if isinstance(effect, StartAttempt):
+                said += give(AttemptStarted(index=effect.index, attempt=effect.attempt))
+        return [event for event in said if event.index not in graph.nesting.inside]
+
+    give(Start())
+    give(HoldTask(index=at["sub/b"]))
+    outcome = AttemptOutcome(OutcomeKind.FAILED, "exit 1", 1)
+    give(AttemptFinished(index=at["sub/a"], attempt=1, outcome=outcome))
+    command = SkipTask(index=at["sub/b"])
+    found = reach(RunView.from_snapshot(graph, scheduler.snapshot()), command)
+    assert found.words() == words
+    said = give(command)
+    assert touched(said, TaskStopping) == found.stops
+    assert touched(said, TaskCancelled) == found.cancels
+    assert touched(said, TaskSkipped) == found.skips
 
 
 def test_many_are_named_and_the_rest_is_counted() -> None:
