@@ -211,7 +211,8 @@ async def test_following_can_be_switched(files: Files) -> None:
         files.write(0, 1, numbered(range(6)))
         await scene.tick()
         scene.pane.follow = False
-        assert scene.pane.note == "not following · line 6/6"
+        while scene.pane.note != "not following · line 6/6":  # once the lines are counted
+            await scene.settle()
         files.write(0, 1, numbered(range(6, 9)))
         await scene.tick()
         assert scene.lines[-1] == "line 5"
