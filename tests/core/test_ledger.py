@@ -10,7 +10,7 @@ from engine.core.ledger import InvariantBroken, Ledger, Stop, StopKind, Verdict
 from engine.core.state import TERMINAL, TRANSITIONS, RunPhase, TaskState
 from engine.plan.graph import Graph
 from engine.plan.model import Condition
-from tests.support.world import World, plan, task
+from tests.support.world import World, plan, subplan, task
 
 ALL_MOVES = [(old, new) for old in TaskState for new in TaskState]
 
@@ -156,6 +156,53 @@ def _stall(ledger: Ledger) -> None:
 )
 def test_a_contradiction_is_found_and_told(break_it: Callable[[Ledger], None], said: str) -> None:
     world = _running()
+    break_it(world.scheduler.ledger)
+    with pytest.raises(InvariantBroken, match=said):
+        world.scheduler.check_invariants()
+
+
+def _miscount_slots(ledger: Ledger) -> None:
+    ledger.scopes.all[1].used = 0
+
+
+def _miscount_unfinished(ledger: Ledger) -> None:
+    ledger.scopes.all[1].unfinished = 3
+
+
+def _outlive(ledger: Ledger) -> None:
+    for index in (1, 2):
+        ledger.in_flight.discard(index)
+        _move(index, TaskState.SUCCESS)(ledger)
+    ledger.scopes.all[1].used = ledger.scopes.all[1].unfinished = 0
+
+
+def _hold_half(ledger: Ledger) -> None:
+    ledger.scopes.all[1].is_held = True
+
+
+def _output(ledger: Ledger) -> None:
+    ledger.outputs[3] = {"tag": "2.4"}
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (_fly(0), "a subplan in flight"),
+        (_miscount_slots, "2 attempts in flight inside, 0 counted"),
+        (_miscount_unfinished, "2 tasks unfinished inside, 3 counted"),
+        (_outlive, "running with nothing left inside"),
+        (_move(0, TaskState.SUCCESS), "success with 2 tasks unfinished inside"),
+        (_move(0, TaskState.READY), "ready with 2 attempts in flight inside"),
+        (_hold_half, "do not agree on being held"),
+        (_output, "outputs though ready"),
+    ],
+)
+def test_a_contradiction_around_a_subplan_is_found_and_told(
+    break_it: Callable[[Ledger], None], said: str
+) -> None:
+    """rollout stands for a and b, which have been handed out as has other."""
+    world = World(plan(rollout=subplan({"a": "", "b": ""}), other=""), checked=False)
+    world.start()
     break_it(world.scheduler.ledger)
     with pytest.raises(InvariantBroken, match=said):
         world.scheduler.check_invariants()
